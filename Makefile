@@ -1,0 +1,45 @@
+# `make` alone lists the targets. Needs Python 3.11 or newer with its venv module; PYTHON=... names another one.
+PYTHON ?= python3
+DATA   ?= .data
+BIN    := .venv/bin
+UV     := $(BIN)/uv
+PIP     = $(UV) pip $(1) --quiet --python $(BIN)/python
+EXPORT := $(UV) export --quiet --frozen --format requirements-txt --no-emit-project --no-header --no-annotate
+export UV_PYTHON_DOWNLOADS := never
+.PHONY: help up demo test check format lock openapi test-dynamodb clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1	/p' Makefile | while IFS='	' read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
+up: .venv/.run ## Serve a hub at port 8080, its data in .data (DATA=...)
+	test -e $(DATA) || $(BIN)/moneta init --data $(DATA) && $(BIN)/moneta up --data $(DATA)
+demo: .venv/.run ## Play a contract between two parties and a hub, and verify it
+	$(BIN)/moneta demo
+test: .venv/.dev ## Run the tests; the pure packages must be covered whole
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal --cov --cov-report= $(ARGS)
+	$(BIN)/coverage report --include='src/moneta/domain/*,src/moneta/signing/*,src/moneta/application/*' --fail-under=100
+check: .venv/.dev ## Format, lint, types, architecture, dependencies
+	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports --no-logo && $(BIN)/deptry src
+	$(call PIP,check) && ! grep -n '://' requirements/*.txt
+format: .venv/.dev ## Format, and fix what can be fixed
+	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+lock: .venv/.uv ## Choose versions anew and export them, with hashes
+	echo 'uv>=0.13,<0.14' | $(UV) pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate - --output-file requirements/bootstrap.txt
+	rm -f uv.lock && $(UV) lock --quiet --python $(BIN)/python
+	$(EXPORT) --no-default-groups --output-file requirements/run.txt
+	$(EXPORT) --no-default-groups --extra aws --output-file requirements/aws.txt
+	$(EXPORT) --extra aws --output-file requirements/dev.txt && rm uv.lock
+openapi: .venv/.dev ## Write docs/openapi.json anew
+	$(BIN)/python -m moneta.entrypoints.http.openapi
+test-dynamodb: .venv/.dev ## Run the store's tests on DynamoDB Local (needs Java and Maven)
+	@for tool in java mvn; do command -v $$tool >/dev/null || { echo "make test-dynamodb needs $$tool, which is not installed"; exit 1; }; done
+	$(BIN)/pytest -m dynamodb
+clean: ## Remove what the other targets made, but not your data
+	rm -rf .venv .venv313 .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+.venv/.uv: requirements/bootstrap.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "Moneta needs Python 3.11 or newer, and $(PYTHON) is: $$($(PYTHON) --version 2>&1). Name a newer one: make PYTHON=python3.13"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) lacks its venv module (on Debian and Ubuntu: apt install python3-venv)"; exit 1; }
+	$(PYTHON) -m venv .venv && $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt && touch $@
+.venv/.run: requirements/run.txt pyproject.toml .venv/.uv
+	$(call PIP,install) --require-hashes -r requirements/run.txt && $(call PIP,install) --no-deps -e . && touch $@
+.venv/.dev: requirements/dev.txt .venv/.run
+	$(call PIP,sync) --require-hashes requirements/dev.txt && $(call PIP,install) --no-deps -e . && touch $@
