@@ -1,0 +1,86 @@
+"""Every limit the hub keeps, with its number and unit. ``docs/limits.md`` lists the same names; a test compares.
+
+Protocol, section 11, for those that a client sees.
+"""
+
+from typing import Final
+
+# fmt: off
+EVENT_BYTES_MAX:             Final = 256 * 1024
+BODY_BYTES_MAX:              Final = 128 * 1024
+TEMPLATE_BYTES_MAX:          Final = 64 * 1024
+MANAGEMENT_BYTES_MAX:        Final = 256 * 1024
+PROTECTED_HEADER_BYTES_MAX:  Final = 2 * 1024
+COMPACT_JWS_BYTES_MAX:       Final = 16 * 1024
+TOKEN_BYTES_MAX:             Final = 4 * 1024
+SIGNATURES_MAX:              Final = 16
+JSON_DEPTH_MAX:              Final = 16
+JSON_INTEGER_MAX:            Final = 2**53 - 1
+REASON_CHARS_MAX:            Final = 500
+REASON_CODE_CHARS_MAX:       Final = 64
+JTI_CHARS_MAX:               Final = 128
+DESCRIPTION_CHARS_MAX:       Final = 1_000
+NAME_CHARS_MAX:              Final = 200
+TEXT_CHARS_MAX:              Final = 2_000
+PATTERN_CHARS_MAX:           Final = 256
+TEMPLATE_DEPTH_MAX:          Final = 16
+TEMPLATE_ROLES_MAX:          Final = 16
+LIST_LIMIT_MAX:              Final = 200
+LIST_LIMIT_DEFAULT:          Final = 50
+RSA_BITS_MIN:                Final = 2048
+RSA_BITS_MAX:                Final = 4096
+SECRET_BYTES_MIN:            Final = 24
+WEBHOOK_SIGNATURES_MAX:      Final = 8
+WEBHOOK_SIGNATURE_CHARS_MAX: Final = 1_024
+KEYS_PER_ORGANIZATION_MAX:   Final = 100
+CERTIFICATES_MAX:            Final = 20
+METADATA_MEMBERS_MAX:        Final = 50
+LIST_MEMBERS_MAX:            Final = 100
+CERTIFICATE_CHARS_MAX:       Final = 16 * 1024
+URL_CHARS_MAX:               Final = 2_048
+CURSOR_CHARS_MAX:            Final = 512
+IDEMPOTENCY_KEY_CHARS_MAX:   Final = 255
+WEBHOOK_SECRETS_MAX:         Final = 4
+DIRECTORY_TRIES_MAX:         Final = 5
+
+CLOCK_SKEW_S:                Final = 300
+FIRST_SIGNATURE_AGE_S_MAX:   Final = 24 * 3600
+KEY_PROOF_AGE_S_MAX:         Final = 300
+TOKEN_LIFETIME_S_MAX:        Final = 15 * 60
+TOKEN_AHEAD_S_MAX:           Final = 60
+TOKEN_LEEWAY_S:              Final = 5
+TOKENS_REMEMBERED_MAX:       Final = 10_000
+REGISTRY_AGE_S_MAX:          Final = 60
+SECRET_OVERLAP_S_MAX:        Final = 24 * 3600
+EXPIRES_IN_S_MAX:            Final = 10 * 366 * 24 * 3600
+EVENT_KEPT_S_MIN:            Final = 7 * 24 * 3600
+EXPIRY_GRACE_S:              Final = 2
+WEBHOOK_AGE_S_MAX:           Final = 300
+
+INGEST_BATCH_MAX:            Final = 256
+PROCESS_BATCH_MAX:           Final = 128
+PROCESS_ROUNDS_MAX:          Final = 16
+PROCESS_LEASE_S:             Final = 60
+PROCESS_TRIES_MAX:           Final = 10
+DELIVER_BATCH_MAX:           Final = 256
+DELIVER_LEASE_S:             Final = 60
+ATTEMPT_ANSWER_BYTES_KEPT:   Final = 1_024
+ANSWER_BYTES_MAX:            Final = 256 * 1024
+RETRY_AFTER_S_MAX:           Final = 3_600
+CACHE_ENTRIES_MAX:           Final = 10_000
+
+HEAD_BYTES_MAX:              Final = 32 * 1024
+HEAD_S_MAX:                  Final = 10
+REQUEST_BODY_S_MAX:          Final = 15
+ANSWER_S_MAX:                Final = 15
+KEEP_ALIVE_S_MAX:            Final = 30
+SHUTDOWN_S_MAX:              Final = 5
+REFUSED_BODY_BYTES_MAX:      Final = 16 * 1024 * 1024
+CONNECTIONS_MAX:             Final = 4_096
+EVENTS_WAITING_MAX:          Final = 4_096
+CALLS_WAITING_MAX:           Final = 256
+IDEMPOTENCY_KEY_CHARS_MAX:   Final = 255
+# fmt: on
+
+RETRY_SCHEDULE_S: Final = (0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
+"""Waits before each attempt of a delivery, in seconds; after the last failed one it is dead."""

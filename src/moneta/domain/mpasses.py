@@ -1,0 +1,173 @@
+"""mPasses: a few stored facts, a set of locks, and the status that derives from them.
+
+Revoked > Expired > Locked (any lock) > Active > Pending. Each lock belongs to who set it, so an unlock by one never
+lifts another's (``domain.md``, section 1). The history of facts tells the status at any past moment.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+from moneta.domain.errors import MPassNotActiveError, TransitionRefusedError
+from moneta.domain.identifiers import MPassId, OrganizationId, UnixMillis, UnixSeconds
+from moneta.domain.ijson import Value
+
+
+class MPassStatus(StrEnum):
+    """What the facts add up to."""
+
+    PENDING = "Pending"
+    ACTIVE = "Active"
+    LOCKED = "Locked"
+    EXPIRED = "Expired"
+    REVOKED = "Revoked"
+
+
+class Lock(StrEnum):
+    """Who can hold a lock on an mPass."""
+
+    USER = "user"
+    MO = "mo"
+    ADMIN = "admin"
+    ORG = "org"
+
+
+class MPassEvent(StrEnum):
+    """What can be asked for, in the wire's words."""
+
+    ACTIVATE = "Active"
+    LOCK = "Locked"
+    REVOKE = "Revoked"
+
+
+PENDING, ACTIVE, LOCKED, EXPIRED, REVOKED = MPassStatus
+
+# fmt: off
+ALLOWED_EVENTS: Final[Mapping[MPassStatus, frozenset[MPassEvent]]] = {
+    # Locked answers to all three: ACTIVATE lifts the caller's own lock, LOCK adds the caller's.
+    PENDING:  frozenset(MPassEvent),
+    ACTIVE:   frozenset({MPassEvent.LOCK, MPassEvent.REVOKE}),
+    LOCKED:   frozenset(MPassEvent),
+    EXPIRED:  frozenset({MPassEvent.REVOKE}),
+    REVOKED:  frozenset(),
+}
+# fmt: on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is stored of an mPass from one moment on."""
+
+    since: UnixMillis
+    activated_at: UnixMillis | None = None
+    revoked_at: UnixMillis | None = None
+    locks: frozenset[Lock] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MPass:
+    """A membership pass that an MO issued. ``sealed_member_ref`` is the MO's pseudonym, sealed; never personal data."""
+
+    mpass_id: MPassId
+    number: str
+    mo_id: OrganizationId
+    sealed_member_ref: bytes
+    tier: str | None
+    policy: Mapping[str, Value]
+    holder_jwk: Mapping[str, str] | None
+    issued_at: UnixMillis
+    expires_at: UnixSeconds | None
+    history: tuple[Facts, ...]
+    revision: int = 1
+
+    @property
+    def locks(self) -> frozenset[Lock]:
+        """The locks now."""
+        return self.history[-1].locks
+
+    def status_at(self, moment: UnixMillis) -> MPassStatus:
+        """Return the status that the facts of ``moment`` add up to."""
+        past = [facts for facts in self.history if facts.since <= moment]
+        return derive_status(past[-1] if past else self.history[0], expires_at=self.expires_at, moment=moment)
+
+    def changed(self, event: MPassEvent, *, lock: Lock, at: UnixMillis) -> "MPass":
+        """Return the mPass after ``event`` by the holder of ``lock``.
+
+        ``ACTIVATE`` activates a Pending mPass; from a Locked one it lifts the caller's own lock and does no more, so
+        that an unlock never activates what its MO has not. A lock that stands, or one that is lifted twice, changes
+        no status.
+
+        Raises:
+            TransitionRefusedError: The status does not allow it; ``allowed`` lists what it does.
+        """
+        status = self.status_at(at)
+        if event not in ALLOWED_EVENTS[status]:
+            allowed = sorted(ALLOWED_EVENTS[status])
+            raise TransitionRefusedError(
+                f"mPass {self.mpass_id}: {event} is not possible in state {status}", state=status, allowed=allowed
+            )
+        facts = replace(_applied(self.history[-1], event, lock=lock, at=at), since=at)
+        return replace(self, history=(*self.history, facts), revision=self.revision + 1)
+
+
+def derive_status(facts: Facts, *, expires_at: UnixSeconds | None, moment: UnixMillis) -> MPassStatus:
+    """Return the first of Revoked, Expired, Locked, Active, Pending that the facts give."""
+    if facts.revoked_at is not None:
+        return REVOKED
+    if expires_at is not None and moment >= expires_at * 1000:
+        return EXPIRED
+    if facts.locks:
+        return LOCKED
+    return PENDING if facts.activated_at is None else ACTIVE
+
+
+def _applied(facts: Facts, event: MPassEvent, *, lock: Lock, at: UnixMillis) -> Facts:
+    match event:
+        case MPassEvent.REVOKE:
+            return replace(facts, revoked_at=at)
+        case MPassEvent.LOCK:
+            return replace(facts, locks=facts.locks | {lock})
+        case MPassEvent.ACTIVATE if facts.locks:
+            return replace(facts, locks=facts.locks - {lock})
+        case MPassEvent.ACTIVATE:
+            return replace(facts, activated_at=at)
+
+
+def check_mpass_active(mpass: MPass, statuses: Sequence[MPassStatus]) -> None:
+    """Refuse unless the mPass was Active at each of the moments that count.
+
+    Raises:
+        MPassNotActiveError: It was not; ``status`` says what it was.
+    """
+    for status in statuses:
+        if status is not ACTIVE:
+            raise MPassNotActiveError(
+                f"mPass {mpass.mpass_id}: expected Active, got {status}", mpass=mpass.mpass_id, status=status
+            )
+
+
+NUMBER_RANDOM_DIGITS: Final = 16
+_NUMBER: Final = re.compile(r"[A-Z0-9]{2,12}[0-9]{17}", re.ASCII)
+
+
+def make_number(mic: str, random_digits: str) -> str:
+    """Return the mPass number: the MIC, the random digits, and a Luhn check digit over both.
+
+    ``random_digits``: 16 of them, drawn at random so that numbers can't be enumerated.
+    """
+    stem = mic + random_digits
+    return stem + str(_luhn_check_digit(stem))
+
+
+def is_number(text: str) -> bool:
+    """Tell whether ``text`` is a well-formed mPass number whose check digit is right."""
+    return _NUMBER.fullmatch(text) is not None and _luhn_check_digit(text[:-1]) == int(text[-1])
+
+
+def _luhn_check_digit(stem: str) -> int:
+    """Return the Luhn digit of ``stem``; a letter counts as two digits, A = 10 to Z = 35, as in an ISIN (ISO 6166)."""
+    digits = [int(digit) for character in stem for digit in str(int(character, 36))]
+    doubled = [sum(divmod(2 * digit, 10)) if index % 2 == 0 else digit for index, digit in enumerate(reversed(digits))]
+    return -sum(doubled) % 10

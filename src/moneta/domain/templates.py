@@ -1,0 +1,116 @@
+"""Contract templates: what a contract of a kind must contain, who signs, in which order, and what is checked first.
+
+Here stand the values only. ``template_rules`` reads a parsed YAML document into them, or says what is wrong with it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from moneta.domain.identifiers import UnixSeconds
+from moneta.domain.ijson import Value
+from moneta.domain.lifecycle import lifecycle
+from moneta.domain.money import MoneyRule
+
+
+class Role(StrEnum):
+    """Who signs in a contract."""
+
+    MO = "mo"
+    PUBLISHER = "publisher"
+    MONETA = "moneta"
+
+
+class Guard(StrEnum):
+    """The closed list of checks that a template can ask for before Moneta signs."""
+
+    ORGANIZATIONS_ACTIVE = "organizations_active"
+    MPASS_ACTIVE = "mpass_active"
+
+
+class TemplateStatus(StrEnum):
+    """How a version stands: a draft takes no contracts, a retired one takes no new ones."""
+
+    DRAFT = "draft"
+    PUBLISHED = "published"
+    DEPRECATED = "deprecated"
+    RETIRED = "retired"
+
+
+class TemplateActor(StrEnum):
+    """Who can change a version's status."""
+
+    OPERATOR = "operator"
+
+
+DRAFT, PUBLISHED, DEPRECATED, RETIRED = TemplateStatus
+_OPERATOR: Final = frozenset(TemplateActor)
+
+# fmt: off
+TEMPLATE_LIFECYCLE = lifecycle("template", DRAFT, (
+    # from          event        to           by
+    (DRAFT,         PUBLISHED,   PUBLISHED,   _OPERATOR),
+    (PUBLISHED,     DEPRECATED,  DEPRECATED,  _OPERATOR),
+    (PUBLISHED,     RETIRED,     RETIRED,     _OPERATOR),
+    (DEPRECATED,    PUBLISHED,   PUBLISHED,   _OPERATOR),
+    (DEPRECATED,    RETIRED,     RETIRED,     _OPERATOR),
+    (RETIRED,       PUBLISHED,   PUBLISHED,   _OPERATOR),
+    (RETIRED,       DEPRECATED,  DEPRECATED,  _OPERATOR),
+))
+# fmt: on
+
+SigningOrder = tuple[tuple[Role, ...], ...]
+"""A list of steps; each a role, or a group that signs in parallel; the first is one role, the initiator."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """One version of a template, compiled. It never changes; its status stands beside it, in ``TemplateRecord``.
+
+    ``sha256``: base64url of the digest of the YAML bytes. ``expires_in_s``: None where it sets no term.
+    """
+
+    name: str
+    version: int
+    description: str | None
+    sha256: str
+    signing_order: SigningOrder
+    required_fields: tuple[str, ...]
+    guards: frozenset[Guard]
+    money_rules: tuple[MoneyRule, ...] = ()
+    json_schema: Mapping[str, Value] | bool | None = None
+    expires_in_s: int | None = None
+
+    @property
+    def initiator(self) -> Role:
+        """The role that signs first."""
+        return self.signing_order[0][0]
+
+    @property
+    def roles(self) -> frozenset[Role]:
+        """Every role that signs."""
+        return frozenset(role for step in self.signing_order for role in step)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateRecord:
+    """A version as the store keeps it: the YAML bytes, and how it stands."""
+
+    name: str
+    version: int
+    description: str | None
+    payload: bytes
+    sha256: str
+    status: TemplateStatus
+    created_at: UnixSeconds
+    revision: int = 1
+
+
+def check_transition(record: TemplateRecord, status: TemplateStatus) -> None:
+    """Refuse a change of status that the table has no row for.
+
+    Raises:
+        TransitionRefusedError: With ``allowed``.
+    """
+    TEMPLATE_LIFECYCLE.follow(record.status, status, by=TemplateActor.OPERATOR)
