@@ -207,9 +207,10 @@ def assemble(steps: Sequence[Step]) -> Contract:
 
     A prefix of a contract's steps gives the contract as it was at that revision.
     """
-    start = steps[0].start
-    if start is None or [step.revision for step in steps] != list(range(1, len(steps) + 1)):
-        raise ValueError("a contract's steps run from revision 1 without a gap")
+    start = steps[0].start if steps else None
+    is_whole = [step.revision for step in steps] == list(range(1, len(steps) + 1))
+    if start is None or not is_whole or any(step.start is not None for step in steps[1:]):
+        raise ValueError("a contract's steps run from revision 1, the only one with a start, without a gap")
     return Contract(
         body=parse_body(start.body_bytes),
         body_bytes=start.body_bytes,

@@ -124,15 +124,13 @@ def derive_status(facts: Facts, *, expires_at: UnixSeconds | None, moment: UnixM
 
 
 def _applied(facts: Facts, event: MPassEvent, *, lock: Lock, at: UnixMillis) -> Facts:
-    match event:
-        case MPassEvent.REVOKE:
-            return replace(facts, revoked_at=at)
-        case MPassEvent.LOCK:
-            return replace(facts, locks=facts.locks | {lock})
-        case MPassEvent.ACTIVATE if facts.locks:
-            return replace(facts, locks=facts.locks - {lock})
-        case MPassEvent.ACTIVATE:
-            return replace(facts, activated_at=at)
+    if event is MPassEvent.REVOKE:
+        return replace(facts, revoked_at=at)
+    if event is MPassEvent.LOCK:
+        return replace(facts, locks=facts.locks | {lock})
+    if facts.locks:
+        return replace(facts, locks=facts.locks - {lock})
+    return replace(facts, activated_at=at)
 
 
 def check_mpass_active(mpass: MPass, statuses: Sequence[MPassStatus]) -> None:

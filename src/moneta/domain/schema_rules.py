@@ -12,22 +12,23 @@ The forms of the standard's keywords are checked where the meta-schema is, in th
 passed over.
 """
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from moneta.domain.ijson import Value
-from moneta.domain.limits import PATTERN_CHARS_MAX
+from moneta.domain.limits import (
+    MONEY_DECIMALS_MAX,
+    PATTERN_CHARS_MAX,
+    TEMPLATE_PATTERNS_MAX,
+    TEMPLATE_SUBSCHEMAS_MAX,
+)
 from moneta.domain.money import MoneyRule
 from moneta.domain.money_fields import AMOUNT, EACH_ITEM
 from moneta.domain.template_problems import Findings, Path, shown
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
-DECIMALS_MAX: Final = 8
-PATTERNS_MAX: Final = 64
-SUBSCHEMAS_MAX: Final = 2_000
-"""How many subschemas there may be once every ``$ref`` is followed."""
-
 MONEY: Final = "money"
 FORMATS: Final = frozenset(
     {MONEY, "date", "date-time", "time", "duration", "email", "hostname", "ipv4", "ipv6", "uri", "uuid"}
@@ -76,9 +77,9 @@ class _Survey:
 def read_schema(schema: Value, path: Path, findings: Findings) -> tuple[MoneyRule, ...]:
     """Return where ``schema``, at ``path`` of the document, marks money; note what is wrong with it."""
     survey = _Survey(findings)
-    pending = [(schema, _Place(path=path, pointer="#", payload_path=()))]
+    pending = deque([(schema, _Place(path=path, pointer="#", payload_path=()))])
     while pending:
-        value, place = pending.pop()
+        value, place = pending.popleft()
         survey.children[place.pointer] = []
         if isinstance(value, dict):
             _survey_keywords(value, place, survey)
@@ -114,7 +115,7 @@ def _survey_format(schema: Mapping[str, Value], place: _Place, survey: _Survey) 
         survey.findings.add(
             (*place.path, "format"), f"JSON Schema: format: expected one of {', '.join(sorted(FORMATS))}"
         )
-    for mark in _MARKS & schema.keys() if name != MONEY else ():
+    for mark in sorted(_MARKS & schema.keys()) if name != MONEY else ():
         survey.findings.add((*place.path, mark), f"JSON Schema: {mark} belongs beside format: money")
     if name == MONEY or place.property_name == AMOUNT:
         _check_money_form(schema, place, survey.findings)
@@ -139,9 +140,11 @@ def _survey_money(schema: Mapping[str, Value], place: _Place, survey: _Survey) -
             "JSON Schema: format: money counts only on a member that properties and items alone lead to",
         )
     elif decimals is not None and (
-        not isinstance(decimals, int) or isinstance(decimals, bool) or not 0 <= decimals <= DECIMALS_MAX
+        not isinstance(decimals, int) or isinstance(decimals, bool) or not 0 <= decimals <= MONEY_DECIMALS_MAX
     ):
-        findings.add((*place.path, "decimals"), f"JSON Schema: decimals: expected an integer from 0 to {DECIMALS_MAX}")
+        findings.add(
+            (*place.path, "decimals"), f"JSON Schema: decimals: expected an integer from 0 to {MONEY_DECIMALS_MAX}"
+        )
     elif not isinstance(allows_zero, bool):
         findings.add((*place.path, "allow_zero"), "JSON Schema: allow_zero: expected true or false")
     else:
@@ -204,8 +207,8 @@ def _check_patterns(survey: _Survey) -> None:
     for path, pattern in survey.patterns:
         if len(pattern) > PATTERN_CHARS_MAX:
             survey.findings.add(path, f"JSON Schema: a pattern has at most {PATTERN_CHARS_MAX} characters")
-    for path, _ in survey.patterns[PATTERNS_MAX : PATTERNS_MAX + 1]:
-        survey.findings.add(path, f"JSON Schema: at most {PATTERNS_MAX} patterns")
+    for path, _ in survey.patterns[TEMPLATE_PATTERNS_MAX : TEMPLATE_PATTERNS_MAX + 1]:
+        survey.findings.add(path, f"JSON Schema: at most {TEMPLATE_PATTERNS_MAX} patterns")
 
 
 def _check_references(survey: _Survey) -> None:
@@ -220,10 +223,10 @@ def _check_references(survey: _Survey) -> None:
 def _check_work(path: Path, survey: _Survey) -> None:
     """Follow every ``$ref`` from the top, and stop at the limit: so a cycle and a bomb both end here."""
     pending, reached = ["#"], 0
-    while pending and reached <= SUBSCHEMAS_MAX:
+    while pending and reached <= TEMPLATE_SUBSCHEMAS_MAX:
         reached += 1
         pending.extend(survey.children.get(pending.pop(), ()))
-    if reached > SUBSCHEMAS_MAX:
+    if reached > TEMPLATE_SUBSCHEMAS_MAX:
         survey.findings.add(
-            path, f"JSON Schema: more than {SUBSCHEMAS_MAX} subschemas, or a $ref that leads back to itself"
+            path, f"JSON Schema: more than {TEMPLATE_SUBSCHEMAS_MAX} subschemas, or a $ref that leads back to itself"
         )

@@ -40,7 +40,11 @@ class Findings:
 
     def add(self, path: Path, message: str) -> None:
         """Note a mistake at ``path``."""
-        self.problems.append(TemplateProblem(line=self.line_of(path), message=message))
+        self.note(self.line_of(path), message)
+
+    def note(self, line: int, message: str) -> None:
+        """Note a mistake on ``line``."""
+        self.problems.append(TemplateProblem(line=line, message=message))
 
     def add_not_supported(self, path: Path, member: str) -> None:
         """Note something that this version does not do yet."""

@@ -12,7 +12,13 @@ from moneta.domain import contracts
 from moneta.domain.contracts import PARTY_MEMBERS, ContractBody, find_field
 from moneta.domain.errors import MissingFieldError
 from moneta.domain.ijson import Value, type_name
-from moneta.domain.limits import DESCRIPTION_CHARS_MAX, EXPIRES_IN_S_MAX, NAME_CHARS_MAX, TEMPLATE_ROLES_MAX
+from moneta.domain.limits import (
+    DESCRIPTION_CHARS_MAX,
+    EXPIRES_IN_S_MAX,
+    NAME_CHARS_MAX,
+    TEMPLATE_ROLES_MAX,
+    TEMPLATE_VERSION_MAX,
+)
 from moneta.domain.money_fields import payload_view
 from moneta.domain.schema_rules import read_schema
 from moneta.domain.template_problems import Findings, Lines, Path, TemplateProblem, name_of, shown
@@ -25,7 +31,6 @@ SIGNATURE_KEYS: Final = ("required_signatures", "signing_order")
 EFFECT_PHASES: Final = frozenset({"on_reserve", "on_finalized", "on_declined", "on_expired"})
 ROLES_NOT_YET: Final = frozenset({"org", "org_new_key"})
 DEFAULT_GUARDS: Final = frozenset({Guard.ORGANIZATIONS_ACTIVE})
-VERSION_MAX: Final = 2**31 - 1
 SIGNERS_MIN: Final = 2
 JSON_SCHEMA_PATH: Final = ("schema", "json_schema")
 
@@ -106,9 +111,9 @@ def _name(members: Mapping[str, Value], findings: Findings) -> str:
 
 def _version(members: Mapping[str, Value], findings: Findings) -> int:
     version = members.get("version", 1)
-    if isinstance(version, int) and not isinstance(version, bool) and 1 <= version <= VERSION_MAX:
+    if isinstance(version, int) and not isinstance(version, bool) and 1 <= version <= TEMPLATE_VERSION_MAX:
         return version
-    findings.add(("version",), f"version: expected an integer from 1 to {VERSION_MAX}")
+    findings.add(("version",), f"version: expected an integer from 1 to {TEMPLATE_VERSION_MAX}")
     return 1
 
 
@@ -140,7 +145,7 @@ def _json_schema(schema: Mapping[str, Value], findings: Findings) -> Mapping[str
 
 def _signing_order(rules: Mapping[str, Value], findings: Findings) -> SigningOrder:
     """Return the steps, and note what keeps them from being an order in which no party completes a contract alone."""
-    path = ("signature_rules", "signing_order")
+    path, noted = ("signature_rules", "signing_order"), len(findings.problems)
     steps = [
         _step(item, (*path, index), findings)
         for index, item in enumerate(findings.items(rules.get("signing_order", []), path)[:TEMPLATE_ROLES_MAX])
@@ -148,7 +153,8 @@ def _signing_order(rules: Mapping[str, Value], findings: Findings) -> SigningOrd
     order = tuple(step for step in steps if step)
     roles = [role for step in order for role in step]
     required = _required_signatures(rules, findings)
-    if not findings.problems:
+    # What can't be read as roles has been noted; what these few would add to it is noise.
+    if len(findings.problems) == noted and rules.keys() >= set(SIGNATURE_KEYS):
         for message in _order_faults(order, roles, required):
             findings.add(path, f"signing_order: {message}")
         if order and order[0] == (Role.MONETA,):

@@ -7,7 +7,7 @@ parse the header again on every call; the tests hold it against joserfc and jwcr
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -44,7 +44,7 @@ _ED25519_LOW_ORDER_Y: Final = frozenset(
         0,
         1,
         _ED25519_P - 1,
-        2707385501144840649318225287225658788936804267575313519463743609750303021422,
+        2707385501144840649318225287225658788936804267575313519463743609750303402022,
         55188659117513257062467267217118295137698188065244968500265048394206261417927,
     }
 )
@@ -53,12 +53,15 @@ _ED25519_LOW_ORDER_Y: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """A public key that may be registered: strong enough, on its curve, canonical, with one algorithm."""
+    """A public key that may be registered: strong enough, on its curve, canonical, with one algorithm.
+
+    The thumbprint and the algorithm tell keys apart; the rest follows from them.
+    """
 
     key_id: KeyId
     algorithm: str
-    numbers: PublicNumbers
-    jwk: Mapping[str, str]
+    numbers: PublicNumbers = field(compare=False)
+    jwk: Mapping[str, str] = field(compare=False)
 
     def verify(self, signature: bytes, message: bytes, *, algorithm: str) -> None:
         """Return if ``signature`` is this key's on ``message`` under its registered algorithm.
@@ -311,6 +314,6 @@ def _public_members(numbers: PrivateNumbers) -> dict[str, str]:
             x, y = point.x.to_bytes(size, "big"), point.y.to_bytes(size, "big")
             curve = "P-256" if isinstance(numbers.curve, ec.SECP256R1) else numbers.curve.name
             return {"kty": "EC", "crv": curve, "x": base64url.encode(x), "y": base64url.encode(y)}
-        case ed25519.Ed25519PrivateKey():
+        case _:
             raw = numbers.public_key().public_bytes_raw()
             return {"kty": "OKP", "crv": "Ed25519", "x": base64url.encode(raw)}

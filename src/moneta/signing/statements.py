@@ -166,7 +166,8 @@ def verify_key_proof(text: Value, key: PublicKey, *, audience: str, subject: str
     expected = {"aud": audience, "sub": subject, "kid": key.key_id, "iat": issued_at}
     if statement.claims != expected:
         raise InvalidProofError(f"proof: expected aud {audience}, sub {subject} and the key's own kid", field="proof")
-    if not isinstance(issued_at, int) or not -CLOCK_SKEW_S <= now - issued_at <= KEY_PROOF_AGE_S_MAX:
+    age_s = now - issued_at if isinstance(issued_at, int) and not isinstance(issued_at, bool) else None
+    if age_s is None or not -CLOCK_SKEW_S <= age_s <= KEY_PROOF_AGE_S_MAX:
         raise InvalidProofError(f"proof: iat is not within {KEY_PROOF_AGE_S_MAX} s", field="proof")
 
 
