@@ -1,0 +1,208 @@
+"""From an owed message to a recorded attempt (protocol, section 7).
+
+``prepare_attempts`` makes the signed requests of a batch, ``record_attempts`` writes what came of them, in one write;
+between the two the entrypoint sends, each on its own, so that a slow endpoint holds up nobody else.
+
+1. Any 2xx is delivered; 410 disables the endpoint; everything else, a redirect too, is a failed attempt.
+2. A failed attempt is tried again after the schedule's wait with full jitter, or after ``Retry-After`` up to an hour if
+   that is later; after the last one the delivery is dead.
+3. A 200 to ``signature_requested`` with a contract or an act in it is taken as an event of the receiver, whatever
+   becomes of it, in the same write that records the attempt.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from moneta.application.ingest_events import event_in_answer
+from moneta.application.ports import (
+    Answer,
+    Attempt,
+    AttemptResult,
+    DeliveryStatus,
+    DueDelivery,
+    Endpoint,
+    Hub,
+    NewEvent,
+    NoAnswer,
+    OutboundRequest,
+    OwedDelivery,
+    WebhookType,
+)
+from moneta.application.webhook_secrets import signing_secrets
+from moneta.domain.contracts import Contract, status_of
+from moneta.domain.errors import Refused
+from moneta.domain.identifiers import ContractId, EventId, RegistrySeq, Revision, UnixMillis, UnixSeconds
+from moneta.domain.limits import ATTEMPT_ANSWER_BYTES_KEPT, RETRY_AFTER_S_MAX, RETRY_SCHEDULE_S
+from moneta.signing import base64url, webhooks
+from moneta.signing.chain import to_json
+
+CONTENT_TYPE: Final = "application/cloudevents+json"
+USER_AGENT: Final = "moneta-core"
+GONE: Final = 410
+OK: Final = 200
+JITTER_BYTES: Final = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedAttempt:
+    """A delivery with the request that is to be sent for it."""
+
+    due: DueDelivery
+    request: OutboundRequest
+    started_at: UnixMillis
+
+
+def prepare_attempts(hub: Hub, due: Sequence[DueDelivery]) -> Sequence[PreparedAttempt]:
+    """Return the signed requests for a batch of deliveries, in order."""
+    now = hub.clock.now_ms()
+    endpoints = hub.directory.endpoints(sorted({one.owed.organization_id for one in due}))
+    places = [(one.owed.contract_id, one.owed.revision) for one in due if one.owed.revision > 0]
+    contracts = hub.contracts.read_at(places) if places else {}
+    return [
+        PreparedAttempt(
+            due=one,
+            request=_request(hub, one.owed, endpoints[one.owed.organization_id], contracts, now=now),
+            started_at=now,
+        )
+        for one in due
+    ]
+
+
+def record_attempts(hub: Hub, attempts: Sequence[tuple[PreparedAttempt, Answer | NoAnswer]]) -> None:
+    """Write what came of each attempt, durably, and accept the events that receivers gave in their answers.
+
+    Raises:
+        StoreUnavailableError: Nothing of it is known to be durable; the leases end, and all is sent again.
+    """
+    position = hub.directory.registry_position()
+    hub.deliveries.record([_result(hub, prepared, came, position) for prepared, came in attempts])
+
+
+def message_body(hub: Hub, owed: OwedDelivery, contract: Contract | None) -> bytes:
+    """Return the CloudEvent for an owed message: the same bytes at every attempt."""
+    moment = datetime.fromtimestamp(owed.owed_at // 1000, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    shown = None if owed.type is WebhookType.REJECTED else contract
+    head = {
+        "specversion": "1.0",
+        "id": owed.webhook_id,
+        "source": hub.base_url,
+        "type": owed.type,
+        "subject": owed.contract_id,
+        "time": moment,
+        "sequence": f"{owed.revision:010d}",
+        "datacontenttype": "application/json",
+    }
+    data = {
+        "contract_id": owed.contract_id,
+        "status": None if contract is None else status_of(contract),
+        "contract": None if shown is None else contract_jws(shown),
+        "receipt": None if shown is None else shown.receipt,
+        "act": shown.acts[0].compact if shown is not None and shown.acts else None,
+    }
+    # The problem document is stored as JSON; it is set in as it is, so that all three places show the same bytes.
+    problem = b"null" if owed.problem is None else owed.problem
+    return to_json(head)[:-1] + b',"data":' + to_json(data)[:-1] + b',"problem":' + problem + b"}}"
+
+
+def contract_jws(contract: Contract) -> Mapping[str, object]:
+    """Return the contract as it travels: JWS in General JSON serialization."""
+    return {
+        "payload": base64url.encode(contract.body_bytes),
+        "signatures": [{"protected": one.protected, "signature": one.signature} for one in contract.signatures],
+    }
+
+
+def retry_at(hub: Hub, *, attempts_done: int, started_at: UnixMillis, wait_s: int) -> UnixMillis | None:
+    """Return when to try again after ``attempts_done`` attempts; None when that was the last.
+
+    The wait is drawn between nothing and the schedule's figure (full jitter), so that an endpoint which comes back
+    does not meet everybody at once. ``wait_s`` is the least wait: what ``Retry-After`` asked for.
+    """
+    schedule = hub.retry_schedule_s or RETRY_SCHEDULE_S
+    if attempts_done >= len(schedule):
+        return None
+    share = int.from_bytes(hub.randomness.token(JITTER_BYTES), "big")
+    jittered_ms = schedule[attempts_done] * 1000 * share >> (8 * JITTER_BYTES)
+    return UnixMillis(started_at + max(jittered_ms, wait_s * 1000))
+
+
+def _request(
+    hub: Hub,
+    owed: OwedDelivery,
+    endpoint: Endpoint,
+    contracts: Mapping[tuple[ContractId, Revision], Contract],
+    *,
+    now: UnixMillis,
+) -> OutboundRequest:
+    body = message_body(hub, owed, contracts.get((owed.contract_id, owed.revision)))
+    secrets = signing_secrets(hub, endpoint, now)
+    signed = webhooks.sign(secrets, webhook_id=owed.webhook_id, timestamp=UnixSeconds(now // 1000), body=body)
+    headers = {"content-type": CONTENT_TYPE, "user-agent": USER_AGENT, **signed}
+    return OutboundRequest(url=endpoint.url, headers=headers, body=body)
+
+
+def _result(hub: Hub, prepared: PreparedAttempt, came: Answer | NoAnswer, position: RegistrySeq) -> AttemptResult:
+    owed = prepared.due.owed
+    status, again = _status(hub, prepared, came)
+    return AttemptResult(
+        webhook_id=owed.webhook_id,
+        organization_id=owed.organization_id,
+        attempt=_attempt(prepared, came, is_failed=status is not DeliveryStatus.DELIVERED),
+        status=status,
+        retry_at=again,
+        answer=_event(owed, came, position),
+        disables_endpoint=isinstance(came, Answer) and came.status == GONE,
+    )
+
+
+def _status(hub: Hub, prepared: PreparedAttempt, came: Answer | NoAnswer) -> tuple[DeliveryStatus, UnixMillis | None]:
+    if isinstance(came, Answer) and OK <= came.status < OK + 100:  # (1)
+        return DeliveryStatus.DELIVERED, None
+    again = retry_at(  # (2)
+        hub,
+        attempts_done=prepared.due.attempts_done + 1,
+        started_at=prepared.started_at,
+        wait_s=_retry_after_s(came, prepared.started_at),
+    )
+    return (DeliveryStatus.DEAD, None) if again is None else (DeliveryStatus.PENDING, again)
+
+
+def _attempt(prepared: PreparedAttempt, came: Answer | NoAnswer, *, is_failed: bool) -> Attempt:
+    if isinstance(came, NoAnswer):
+        return Attempt(at=prepared.started_at, duration_ms=came.duration_ms, http_status=None, failure=came.reason)
+    snippet = came.body[:ATTEMPT_ANSWER_BYTES_KEPT] if is_failed else b""
+    return Attempt(at=prepared.started_at, duration_ms=came.duration_ms, http_status=came.status, snippet=snippet)
+
+
+def _event(owed: OwedDelivery, came: Answer | NoAnswer, position: RegistrySeq) -> NewEvent | None:
+    """Return the event that a receiver gave in its answer: only in a 200 to a request for its signature."""  # (3)
+    is_asked = owed.type is WebhookType.SIGNATURE_REQUESTED
+    if not is_asked or isinstance(came, NoAnswer) or came.status != OK or came.is_truncated or not came.body.strip():
+        return None
+    try:
+        return event_in_answer(
+            source=owed.organization_id,
+            event_id=EventId(owed.webhook_id),
+            contract_id=owed.contract_id,
+            answer=came.body,
+            position=position,
+        )
+    except Refused:
+        return None  # no JSON, or JSON that is neither a contract nor an act: an ordinary acknowledgement
+
+
+def _retry_after_s(came: Answer | NoAnswer, now: UnixMillis) -> int:
+    """Return the seconds that ``Retry-After`` asks for, at most an hour; 0 for none or nonsense (RFC 9110, 10.2.3)."""
+    text = None if isinstance(came, NoAnswer) else came.retry_after
+    if text is None:
+        return 0
+    if text.isascii() and text.isdigit():
+        return min(int(text[:8]), RETRY_AFTER_S_MAX)
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return 0
+    return max(0, min(int(moment.timestamp()) - now // 1000, RETRY_AFTER_S_MAX))

@@ -1,0 +1,92 @@
+"""Ends that Moneta causes by itself: a term that is over, and a signature by a key that was compromised.
+
+An expiry is committed only after everything that the hub received before the term has been processed: a signature
+received in time counts (protocol, section 4). What is received later is refused whether or not the expiry is committed,
+so nothing depends on how soon this runs.
+"""
+
+from collections.abc import Sequence
+
+from moneta.application.countersign import ended_by_moneta
+from moneta.application.ports import Change, Hub
+from moneta.application.process_events import contract_change
+from moneta.domain.contracts import ActName, Contract, end_of
+from moneta.domain.identifiers import ContractId, OrganizationId, RegistrySeq, UnixMillis, UnixSeconds
+from moneta.domain.keys import RegisteredKey
+from moneta.domain.limits import EXPIRY_GRACE_S, LIST_LIMIT_MAX, PROCESS_BATCH_MAX
+
+EXPIRED_REASON = ("expired", "the contract's term is over")
+COMPROMISED_REASON = ("key_compromised", "a signature on it is by a key that was reported compromised")
+
+
+def expire_contracts(hub: Hub) -> int:
+    """Expire up to a batch of contracts whose term, and a grace for messages on their way in, is over.
+
+    Returns:
+        How many changes were made; a full batch means that there may be more.
+    """
+    due = UnixSeconds(hub.now_s() - EXPIRY_GRACE_S)
+    found = hub.contracts.read(hub.contracts.due_to_expire(before=due, limit=PROCESS_BATCH_MAX))
+    ready = [
+        contract
+        for contract_id, contract in found.items()
+        if contract.expires_at is not None
+        and not hub.events.has_unprocessed(contract_id, received_before=UnixMillis(contract.expires_at * 1000))
+    ]
+    return _end(hub, ready, ActName.EXPIRE, *EXPIRED_REASON)
+
+
+def next_expiry_ms(hub: Hub) -> UnixMillis | None:
+    """Return when ``expire_contracts`` next has something to do; None if no contract has a term."""
+    term = hub.contracts.next_expiry()
+    return None if term is None else UnixMillis((term + EXPIRY_GRACE_S) * 1000)
+
+
+def decline_compromised(hub: Hub) -> int:
+    """Decline the contracts still pending on a signature by a key that was compromised since the last time.
+
+    The position reached is remembered only when all are declined, so that a crash in between begins again.
+    """
+    position = hub.directory.registry_position()
+    swept = hub.directory.swept_to()
+    if position == swept:
+        return 0
+    keys = hub.directory.compromised_since(swept)
+    declined = sum(_decline_pending_on(hub, key) for key in keys)
+    hub.directory.mark_swept(RegistrySeq(position))
+    return declined
+
+
+def _decline_pending_on(hub: Hub, key: RegisteredKey) -> int:
+    declined = 0
+    for contract_ids in _pages_pending_with(hub, key.owner):
+        contracts = hub.contracts.read(contract_ids).values()
+        touched = [one for one in contracts if any(signature.key_id == key.key_id for signature in one.signatures)]
+        declined += _end(hub, touched, ActName.DECLINE, *COMPROMISED_REASON)
+    return declined
+
+
+def _pages_pending_with(hub: Hub, organization: OrganizationId) -> Sequence[Sequence[ContractId]]:
+    """Return all pages before any is worked on, since what is ended leaves the list under the cursor."""
+    pages: list[Sequence[ContractId]] = []
+    cursor: str | None = None
+    while True:  # ends with the last page: a list is finite, and each page moves the cursor
+        page = hub.contracts.pending_with(organization, limit=LIST_LIMIT_MAX, cursor=cursor)
+        pages.append(page.items)
+        cursor = page.next_cursor
+        if cursor is None:
+            return pages
+
+
+def _end(hub: Hub, contracts: Sequence[Contract], name: ActName, reason_code: str, reason: str) -> int:
+    """End what is still open; a contract that changed meanwhile is left to the next time."""
+    changes = [_change(hub, contract, name, reason_code, reason) for contract in contracts if end_of(contract) is None]
+    if not changes:
+        return 0
+    return sum(outcome == "committed" for outcome in hub.contracts.commit(changes))
+
+
+def _change(hub: Hub, contract: Contract, name: ActName, reason_code: str, reason: str) -> Change:
+    now = hub.clock.now_ms()
+    ended = ended_by_moneta(hub, contract, name=name, reason_code=reason_code, reason=reason, now=now)
+    return contract_change(hub, contract, ended, now=now, registry_seq=hub.directory.registry_position())

@@ -1,0 +1,390 @@
+"""Judge one event: what it adds to its contract, or why it is refused. Pure: everything it needs is handed in.
+
+A submission, step by step (protocol, sections 2, 3, 4 and 9):
+
+1. The body has the members of section 3, and nobody holds its contract_id.
+2. It was received before the contract's term.
+3. The template version is known and takes new contracts.
+4. The ids that the body names exist, each of its kind, the mPass with that MO.
+5. The one signature is by the template's initiator, which is the event's source.
+6. Its header is the one that must be signed here, its key valid, its signature true.
+7. Required fields, money and JSON Schema hold.
+8. The template's guards hold, at the receipt and now.
+
+A further signature:
+
+1. The contract exists and names the source (``judge``; likewise for acts).
+2. A valid signature by a role that signed already changes nothing, even after the end.
+3. The contract is open, and was when the event came.
+4. The body's bytes and the signatures of the complete steps are those that are stored.
+5. It is the source's turn.
+6. As 6 above.
+
+An act:
+
+1. The contract exists and names the source.
+2. Its key is valid, its signature true, its ``prev`` the head after some complete step.
+3. Repeating it changes nothing.
+4. The contract is open, and was when the event came.
+5. A party may decline while its own signature is missing; the initiator may cancel while no other party signed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from moneta.application.ingest_events import Envelope
+from moneta.application.keyring import public_key
+from moneta.application.mpasses import standing_at
+from moneta.application.ports import CompiledTemplate, EventType, QueuedEvent
+from moneta.domain.contracts import (
+    Act,
+    ActName,
+    Contract,
+    ContractBody,
+    Signature,
+    body_of,
+    check_may_cancel,
+    check_may_decline,
+    effective_expiry,
+    end_of,
+    next_signers,
+    signatures_by_step,
+)
+from moneta.domain.errors import (
+    ContractClosedError,
+    ContractExistsError,
+    ContractExpiredError,
+    NotNextSignerError,
+    Refused,
+    RevisionConflictError,
+    TemplateRetiredError,
+    UnknownContractError,
+    UnknownKeyError,
+    UnknownMPassError,
+    UnknownOrganizationError,
+    UnknownTemplateError,
+    WrongSignerError,
+)
+from moneta.domain.identifiers import KeyId, MPassId, OrganizationId, RegistrySeq, UnixMillis, UnixSeconds
+from moneta.domain.ijson import Value, parse_object
+from moneta.domain.keys import KeyUse, RegisteredKey
+from moneta.domain.mpasses import MPass, check_mpass_active
+from moneta.domain.organizations import Organization, OrganizationKind, check_active
+from moneta.domain.template_rules import check_body
+from moneta.domain.templates import DRAFT, RETIRED, Guard, Role, Template, TemplateRecord
+from moneta.signing import chain, jws, statements
+from moneta.signing.jws import ACT_TYP, ContractJWS, Entry
+from moneta.signing.keys import PublicKey
+from moneta.signing.statements import ActStatement
+
+KIND_OF_ROLE = {Role.MO: OrganizationKind.MO, Role.PUBLISHER: OrganizationKind.PUBLISHER}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """A first submission, with the members of its body."""
+
+    event: QueuedEvent
+    contract: ContractJWS
+    members: Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Countersignature:
+    """A contract with one more signature."""
+
+    event: QueuedEvent
+    contract: ContractJWS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartyAct:
+    """A decline or a cancel."""
+
+    event: QueuedEvent
+    act: ActStatement
+
+
+Further = Countersignature | PartyAct
+Message = Submission | Further
+"""A queued event with its content read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """What an event is judged against, as it was read for the batch."""
+
+    audience: str
+    now: UnixMillis
+    registry_seq: RegistrySeq
+    contract: Contract | None
+    organizations: Mapping[OrganizationId, Organization]
+    keys: Mapping[OrganizationId, Mapping[KeyId, RegisteredKey]]
+    mpasses: Mapping[MPassId, MPass]
+    record: TemplateRecord | None
+    compiled: CompiledTemplate | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addition:
+    """The contract with what the event adds to it; ``is_changed`` False where it adds nothing."""
+
+    contract: Contract
+    is_changed: bool
+
+
+def read_message(event: QueuedEvent, envelope: Envelope) -> Message:
+    """Return the event with its content read. ``check_content`` has passed, so the shapes are right."""
+    if envelope.type in {EventType.DECLINE, EventType.CANCEL}:
+        return PartyAct(event=event, act=statements.parse_act(envelope.data["act"]))
+    contract = jws.parse_contract(envelope.data["contract"])
+    if envelope.type is EventType.SIGN:
+        return Countersignature(event=event, contract=contract)
+    members = parse_object(contract.body_bytes, what="contract body")
+    return Submission(event=event, contract=contract, members=members)
+
+
+def judge(message: Message, around: Circumstances) -> Addition:
+    """Return what the event adds to its contract.
+
+    Raises:
+        Refused: It adds nothing, and why.
+    """
+    if isinstance(message, Submission):
+        return _judge_submission(message, around)
+    contract, role = _known(message, around)
+    try:
+        return _judge_further(message, contract, role, around)
+    except Refused:
+        _check_open(contract, message)  # whatever else is wrong: on a closed contract, that it is closed comes first
+        raise
+
+
+def compiled_template(body: ContractBody, around: Circumstances) -> CompiledTemplate:
+    """Return the template version that the body names.
+
+    Raises:
+        UnknownTemplateError: There is none, or it is a draft.
+    """
+    if around.compiled is None or around.record is None or around.record.status is DRAFT:
+        raise UnknownTemplateError(
+            f"template {body.template_id} version {body.version}: there is none", field="template_id"
+        )
+    return around.compiled
+
+
+def check_guards(body: ContractBody, template: Template, around: Circumstances, *moments: UnixMillis) -> None:
+    """Refuse unless every guard of the template holds at each of ``moments``.
+
+    Raises:
+        OrganizationSuspendedError, OrganizationNotActiveError, MPassNotActiveError: The first that does not.
+    """
+    if Guard.ORGANIZATIONS_ACTIVE in template.guards:
+        for party in body.parties():
+            organization = around.organizations[party]
+            check_active(organization, [organization.status_at(moment) for moment in moments])
+    if Guard.MPASS_ACTIVE in template.guards and body.mpass_id is not None:
+        mpass = around.mpasses[body.mpass_id]
+        issuer = around.organizations[mpass.mo_id]
+        check_mpass_active(mpass, [standing_at(mpass, issuer, moment)[0] for moment in moments])
+
+
+def _judge_further(message: Further, contract: Contract, role: Role, around: Circumstances) -> Addition:
+    if isinstance(message, PartyAct):
+        return _judge_act(message, contract, role, around)
+    return _judge_signature(message, contract, role, around)
+
+
+def _judge_submission(message: Submission, around: Circumstances) -> Addition:
+    contract, members = message.contract, message.members
+    body = body_of(members)  # (1)
+    if around.contract is not None:
+        raise ContractExistsError(f"contract {body.contract_id}: the id is taken", contract_id=body.contract_id)
+    if body.expires_at is not None and message.event.received_at >= body.expires_at * 1000:  # (2)
+        raise ContractExpiredError(f"contract {body.contract_id}: received at or after expires_at", field="expires_at")
+    compiled = _template_for_new(body, around)  # (3)
+    template = compiled.template
+    _check_parties(body, around)  # (4)
+    (entry,) = contract.entries  # (5)
+    _check_signer(entry, template.initiator, body, message)
+    _verify(entry, contract.payload, message, around, prev=None, template_sha256=template.sha256)  # (6)
+    compiled.check_payload(check_body(members, body, template))  # (7)
+    check_guards(body, template, around, message.event.received_at, around.now)  # (8)
+    started = Contract(
+        body=body,
+        body_bytes=contract.body_bytes,
+        signing_order=template.signing_order,
+        template_sha256=template.sha256,
+        received_at=message.event.received_at,
+        expires_at=effective_expiry(body, expires_in_s=template.expires_in_s, received_at=message.event.received_at),
+        signatures=(_signature(entry, template.initiator),),
+    )
+    return Addition(contract=started, is_changed=True)
+
+
+def _judge_signature(message: Countersignature, contract: Contract, role: Role, around: Circumstances) -> Addition:
+    sent = message.contract
+    entry = next((one for one in sent.entries if one.header.role == role), None)
+    if entry is None:
+        raise WrongSignerError(f"contract {contract.contract_id}: no signature by {role}, the source", expected=role)
+    if role in contract.signed_roles:  # (2)
+        return _judge_twin(message, sent, entry, contract, around)
+    _check_open(contract, message)  # (3)
+    _check_stored(sent, contract)  # (4)
+    if role not in next_signers(contract):  # (5)
+        expected = [str(one) for one in next_signers(contract)]
+        raise NotNextSignerError(
+            f"contract {contract.contract_id}: next signer is {' or '.join(expected)}, got {role}", expected=expected
+        )
+    _verify(  # (6)
+        entry,
+        sent.payload,
+        message,
+        around,
+        prev=chain.head_of(signatures_by_step(contract)[-1]),
+        template_sha256=contract.template_sha256,
+    )
+    signatures = (*contract.signatures, _signature(entry, role))
+    return Addition(contract=replace(contract, signatures=signatures), is_changed=True)
+
+
+def _judge_twin(
+    message: Message, sent: ContractJWS, entry: Entry, contract: Contract, around: Circumstances
+) -> Addition:
+    """Answer a further signature by a role that signed: the same statement again, so there is nothing to store."""
+    stored = next(one for one in contract.signatures if one.role == entry.header.role)
+    prev = jws.parse_entry(stored.protected, stored.signature, jws.CONTRACT_HEADER, what="stored").header.prev
+    if sent.body_bytes != contract.body_bytes:
+        raise RevisionConflictError(f"contract {contract.contract_id}: the body is not the one that is stored")
+    _verify(entry, sent.payload, message, around, prev=prev, template_sha256=contract.template_sha256)
+    return Addition(contract=contract, is_changed=False)
+
+
+def _judge_act(message: PartyAct, contract: Contract, role: Role, around: Circumstances) -> Addition:
+    act = message.act
+    key = _key_of(message.event.source, act.jws.entry, message, around)  # (2)
+    statements.verify_compact(act.jws, key, typ=ACT_TYP, audience=around.audience)
+    statements.check_statement_time(act.jws.entry.header.issued_at, received_at=_received_s(message))
+    heads = [chain.head_of(step) for step in signatures_by_step(contract)]
+    if act.prev not in heads:
+        raise RevisionConflictError(
+            f"contract {contract.contract_id}: prev is not the head after one of its steps", field="prev"
+        )
+    if any(done.name is act.name and done.actor == message.event.source for done in contract.acts):  # (3)
+        return Addition(contract=contract, is_changed=False)
+    _check_open(contract, message)  # (4)
+    if act.name is ActName.CANCEL:  # (5)
+        check_may_cancel(contract, role)
+    else:
+        check_may_decline(contract, role)
+    done = Act(name=act.name, actor=message.event.source, compact=_compact(act))
+    return Addition(contract=replace(contract, acts=(*contract.acts, done)), is_changed=True)
+
+
+def _received_s(message: Message) -> UnixSeconds:
+    return UnixSeconds(message.event.received_at // 1000)
+
+
+def _known(message: Message, around: Circumstances) -> tuple[Contract, Role]:
+    """Return the contract and the source's role in it. To a stranger it does not exist."""
+    contract = around.contract
+    role = None if contract is None else contract.body.role_of(message.event.source)
+    if contract is None or role is None:
+        contract_id = message.event.contract_id
+        raise UnknownContractError(f"contract {contract_id}: there is none that names the source", field="subject")
+    return contract, role
+
+
+def _check_open(contract: Contract, message: Message) -> None:
+    """Refuse what comes after the end, or at or after the term, whether or not the expiry is committed."""
+    end = end_of(contract)
+    if end is not None:
+        raise ContractClosedError(f"contract {contract.contract_id} is {end}", status=end)
+    if contract.is_expired_at(message.event.received_at):
+        raise ContractClosedError(f"contract {contract.contract_id} has expired", status="expired")
+
+
+def _check_stored(sent: ContractJWS, contract: Contract) -> None:
+    """Refuse a contract whose bytes, or whose signatures of complete steps, are not those that are stored."""
+    if sent.body_bytes != contract.body_bytes:
+        raise RevisionConflictError(f"contract {contract.contract_id}: the body is not the one that is stored")
+    stored = [signature for step in signatures_by_step(contract) for signature in step]
+    if len(sent.entries) <= len(stored) or not all(
+        entry.same_as(signature.protected, signature.signature)
+        for entry, signature in zip(sent.entries, stored, strict=False)
+    ):
+        raise RevisionConflictError(
+            f"contract {contract.contract_id}: expected the {len(stored)} stored signatures, then the new one"
+        )
+
+
+def _template_for_new(body: ContractBody, around: Circumstances) -> CompiledTemplate:
+    compiled = compiled_template(body, around)
+    if around.record is not None and around.record.status is RETIRED:
+        raise TemplateRetiredError(
+            f"template {body.template_id} version {body.version} takes no new contracts", field="version"
+        )
+    return compiled
+
+
+def _check_parties(body: ContractBody, around: Circumstances) -> None:
+    for role, kind in KIND_OF_ROLE.items():
+        party = body.party(role)
+        organization = None if party is None else around.organizations.get(party)
+        if party is not None and (organization is None or organization.kind is not kind):
+            raise UnknownOrganizationError(f"{role}_id: there is no such {kind}", field=f"{role}_id")
+    mpass = None if body.mpass_id is None else around.mpasses.get(body.mpass_id)
+    if body.mpass_id is not None and (mpass is None or mpass.mo_id != body.mo_id):
+        raise UnknownMPassError("mpass_id: the MO has no such mPass", field="mpass_id")
+
+
+def _check_signer(entry: Entry, role: Role, body: ContractBody, message: Message) -> None:
+    """Refuse a signature that is not for the initiator's role, or whose role is not the source's."""
+    if entry.header.role != role or body.party(role) != message.event.source:
+        raise WrongSignerError(
+            f"contract {body.contract_id}: expected the one signature by {role}, who must be the source", expected=role
+        )
+
+
+def _verify(
+    entry: Entry,
+    payload: str,
+    message: Message,
+    around: Circumstances,
+    *,
+    prev: str | None,
+    template_sha256: str,
+) -> None:
+    """Return if ``entry`` is the source's signature as it must be made at this point of the chain."""
+    chain.check_entry(
+        entry.header,
+        audience=around.audience,
+        role=Role(entry.header.role or ""),
+        prev=prev,
+        received_at=_received_s(message),
+        template_sha256=template_sha256,
+    )
+    chain.verify_entry(entry, payload, _key_of(message.event.source, entry, message, around))
+
+
+def _key_of(owner: OrganizationId, entry: Entry, message: Message, around: Circumstances) -> PublicKey:
+    key = around.keys.get(owner, {}).get(KeyId(entry.header.key_id))
+    if key is None:
+        raise UnknownKeyError(f"kid {entry.header.key_id} is not a key of the source", field="kid")
+    key.check_valid(KeyUse.CONTRACT, judged_at=around.registry_seq, received_at=message.event.registry_seq)
+    return public_key(key)
+
+
+def _signature(entry: Entry, role: Role) -> Signature:
+    return Signature(
+        role=role,
+        key_id=entry.header.key_id,
+        algorithm=entry.header.algorithm,
+        issued_at=UnixSeconds(entry.header.issued_at),
+        protected=entry.protected,
+        signature=entry.signature,
+    )
+
+
+def _compact(act: ActStatement) -> str:
+    return f"{act.jws.entry.protected}.{act.jws.payload}.{act.jws.entry.signature}"

@@ -1,0 +1,341 @@
+"""Organizations: registered by the operator with their keys, kept up by themselves, moved along their state table.
+
+1. A code (MIC or MPC) is unique for ever; the store refuses one that was given out before.
+2. The keys of a creation are proven for the code, since there is no id yet.
+3. The organization itself may replace its ``metadata`` and suspend itself; everything else is the operator's.
+4. Pending becomes Active only with an ``auth`` and a ``contract`` key that are active.
+5. What is open keeps an organization from being Destroyed; a Destroyed one stays, as a tombstone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from moneta.application.access import Operation, authorize, check_right, visible_to
+from moneta.application.authenticate import Caller, CallerRole
+from moneta.application.changes import Decision, creation, decide_and_apply, decide_creation
+from moneta.application.documents import (
+    Document,
+    check_if_match,
+    check_names,
+    check_parameters,
+    choice,
+    items,
+    list_cursor,
+    list_limit,
+    mapping,
+    optional_text,
+    parameter_choice,
+    parameter_id,
+    required,
+    text,
+    texts,
+)
+from moneta.application.organization_keys import read_new_keys, register
+from moneta.application.organization_views import (
+    CODE_MEMBER,
+    find_organization,
+    in_order,
+    keys_of,
+    organization_document,
+    organization_to_change,
+    touched,
+)
+from moneta.application.ports import DirectoryChange, Hub, Page
+from moneta.application.records import make_record
+from moneta.application.webhook_secrets import new_secret
+from moneta.domain.errors import ForbiddenError, TransitionRefusedError
+from moneta.domain.identifiers import OrganizationId, UnixMillis
+from moneta.domain.ijson import Value
+from moneta.domain.keys import ACTIVE as KEY_ACTIVE
+from moneta.domain.keys import KeyUse
+from moneta.domain.limits import CERTIFICATES_MAX, METADATA_MEMBERS_MAX, REASON_CHARS_MAX, URL_CHARS_MAX
+from moneta.domain.organizations import (
+    ACTIVATE,
+    DESTROYED,
+    PENDING,
+    SUSPEND,
+    Organization,
+    OrganizationActor,
+    OrganizationEvent,
+    OrganizationKind,
+    OrganizationStatus,
+    check_code,
+)
+from moneta.signing.certificates import check_certificate
+
+PROFILE_MEMBERS: Final = ("name", "metadata", "services", "industries", "policies", "certificates")
+OWN_MEMBERS: Final = frozenset({"metadata"})
+"""What an organization may replace with its own token."""
+
+
+def create_organization(
+    hub: Hub,
+    caller: Caller,
+    kind: OrganizationKind,
+    members: Mapping[str, Value],
+    *,
+    idempotency_key: str | None = None,
+) -> Document:
+    """Register an organization with its keys, Pending, and return it with its webhook secret, this once.
+
+    Raises:
+        CodeTakenError, KeyTakenError: The code or a key was registered before.
+        Refused: The first member that is wrong; see ``read_new_key`` for the keys.
+    """
+    authorize(caller, Operation.CREATE_ORGANIZATION, owner=None)
+    asked = creation(caller, Operation.CREATE_ORGANIZATION, idempotency_key, target=kind, members=members)
+
+    def decide() -> Decision:
+        code_member, now = CODE_MEMBER[kind], hub.clock.now_ms()
+        check_names(members, (*PROFILE_MEMBERS, code_member, "keys"))
+        for name in ("name", code_member, "metadata"):
+            required(members, name)
+        code = check_code(members[code_member], field=code_member)
+        offered = read_new_keys(hub, members, subject=code)
+        organization = _with_profile(hub, _unnamed(hub, kind, code, at=now), members)
+        keys, position = register(hub, offered, organization.organization_id, at=now)
+        shown, secret = new_secret(hub)
+        record = make_record(
+            hub,
+            caller,
+            Operation.CREATE_ORGANIZATION,
+            subject=organization.organization_id,
+            change={"kind": kind, code_member: code, "keys": [key.key_id for key in keys]},
+            registry_seq=position,
+        )
+        return Decision(
+            change=DirectoryChange(
+                record=record,
+                organization=organization,
+                keys=keys,
+                secrets=(organization.organization_id, (secret,)),
+            ),
+            answer=Document(
+                body={**organization_document(organization, keys), "webhook_secret": shown},
+                revision=organization.revision,
+            ),
+        )
+
+    return decide_creation(hub, asked, decide)
+
+
+def update_organization(
+    hub: Hub,
+    caller: Caller,
+    kind: OrganizationKind,
+    organization_id: OrganizationId,
+    members: Mapping[str, Value],
+    *,
+    if_match: int | None = None,
+) -> Document:
+    """Replace the members sent, each whole, and return the organization. A new ``webhook_url`` enables its endpoint.
+
+    Raises:
+        ForbiddenError: The organization itself sent another member than ``metadata``.
+        NotFoundError, TransitionRefusedError: See ``organization_to_change``.
+        PreconditionFailedError: ``if_match`` is another revision.
+        Refused: The first member that is wrong.
+    """
+    authorize(caller, Operation.UPDATE_ORGANIZATION, owner=organization_id)
+    if caller.role is not CallerRole.OPERATOR:
+        _check_own_members(members)
+
+    def decide() -> Decision:
+        organization = organization_to_change(hub, kind, organization_id)
+        check_names(members, PROFILE_MEMBERS)
+        check_if_match(if_match, organization.revision)
+        changed = touched(_with_profile(hub, organization, members), at=hub.clock.now_ms())
+        is_moved = changed.webhook_url != organization.webhook_url
+        record = make_record(
+            hub,
+            caller,
+            Operation.UPDATE_ORGANIZATION,
+            subject=organization_id,
+            change={"members": sorted(members), "webhook_url_changed": is_moved},
+            registry_seq=hub.directory.registry_position(),
+        )
+        return Decision(
+            change=DirectoryChange(
+                record=record, organization=changed, enables_endpoint=organization_id if is_moved else None
+            ),
+            answer=_answer(hub, changed),
+        )
+
+    return decide_and_apply(hub, decide)
+
+
+def change_organization_status(
+    hub: Hub,
+    caller: Caller,
+    kind: OrganizationKind,
+    organization_id: OrganizationId,
+    members: Mapping[str, Value],
+    *,
+    if_match: int | None = None,
+) -> Document:
+    """Move the organization along its state table, and return it.
+
+    Raises:
+        ForbiddenError: The organization itself asked for another status than Suspended.
+        NotFoundError: There is none of that kind.
+        TransitionRefusedError: The table has no such row, keys are missing, or contracts are open.
+        PreconditionFailedError: ``if_match`` is another revision.
+    """
+    authorize(caller, Operation.CHANGE_ORGANIZATION_STATUS, owner=organization_id)
+    actor = OrganizationActor.OPERATOR if caller.role is CallerRole.OPERATOR else OrganizationActor.ITSELF
+
+    def decide() -> Decision:
+        organization = find_organization(hub, kind, organization_id, is_fresh=True)
+        event, reason = _read_status_change(members, actor)
+        check_if_match(if_match, organization.revision)
+        changed = organization.changed(event, by=actor, at=hub.clock.now_ms())
+        _check_ready(hub, organization, event)
+        record = make_record(
+            hub,
+            caller,
+            Operation.CHANGE_ORGANIZATION_STATUS,
+            subject=organization_id,
+            change={"from": organization.status, "to": changed.status, "reason": reason},
+            registry_seq=hub.directory.registry_position(),
+        )
+        return Decision(change=DirectoryChange(record=record, organization=changed), answer=_answer(hub, changed))
+
+    return decide_and_apply(hub, decide)
+
+
+def read_organization(hub: Hub, caller: Caller, kind: OrganizationKind, organization_id: OrganizationId) -> Document:
+    """Return one organization with its keys.
+
+    Raises:
+        NotFoundError: There is none of that kind, or it is another than the caller.
+    """
+    authorize(caller, Operation.READ_ORGANIZATION, owner=organization_id)
+    return _answer(hub, find_organization(hub, kind, organization_id))
+
+
+def list_organizations(hub: Hub, caller: Caller, kind: OrganizationKind, parameters: Mapping[str, str]) -> Document:
+    """Return a page of organizations of a kind, newest first; an organization sees itself alone.
+
+    Raises:
+        InvalidParameterError: A parameter is unknown or out of range, or the cursor is not one of this list.
+    """
+    code_member = CODE_MEMBER[kind]
+    check_right(caller, Operation.LIST_ORGANIZATIONS)
+    check_parameters(parameters, (code_member, "status", "limit", "cursor"))
+    page = _page(
+        hub,
+        kind,
+        only=visible_to(caller, Operation.LIST_ORGANIZATIONS),
+        code=parameter_id(parameters, code_member),
+        status=parameter_choice(parameters, "status", OrganizationStatus),
+        limit=list_limit(parameters),
+        cursor=list_cursor(parameters),
+    )
+    keys = hub.directory.keys_of([organization.organization_id for organization in page.items])
+    shown = [organization_document(one, in_order(keys.get(one.organization_id, {}).values())) for one in page.items]
+    return Document(body={"items": shown, "next_cursor": page.next_cursor})
+
+
+def _page(
+    hub: Hub,
+    kind: OrganizationKind,
+    *,
+    only: OrganizationId | None,
+    code: str | None,
+    status: OrganizationStatus | None,
+    limit: int,
+    cursor: str | None,
+) -> Page[Organization]:
+    if only is None:
+        return hub.directory.list_organizations(kind, code=code, status=status, limit=limit, cursor=cursor)
+    own = hub.directory.organizations([only]).values()
+    matching = [one for one in own if one.kind is kind and code in {None, one.code} and status in {None, one.status}]
+    return Page(items=matching, next_cursor=None)
+
+
+def _answer(hub: Hub, organization: Organization) -> Document:
+    keys = keys_of(hub, organization.organization_id, is_fresh=True)
+    return Document(body=organization_document(organization, keys), revision=organization.revision)
+
+
+def _unnamed(hub: Hub, kind: OrganizationKind, code: str, *, at: UnixMillis) -> Organization:
+    """Return a new Pending organization, to be given its profile."""
+    return Organization(
+        organization_id=OrganizationId(hub.randomness.uuid4()),
+        kind=kind,
+        code=code,
+        name="",
+        history=((at, PENDING),),
+        updated_at=at,
+        metadata={},
+        policies={},
+    )
+
+
+def _with_profile(hub: Hub, organization: Organization, members: Mapping[str, Value]) -> Organization:
+    """Return the organization with the members sent, each checked and replaced whole."""
+    if "name" in members:
+        organization = replace(organization, name=text(members, "name"))
+    if "metadata" in members:
+        organization = replace(organization, metadata=_read_metadata(hub, members))
+    if "services" in members:
+        organization = replace(organization, services=texts(members, "services"))
+    if "industries" in members:
+        organization = replace(organization, industries=texts(members, "industries"))
+    if "policies" in members:
+        organization = replace(organization, policies=mapping(members, "policies"))
+    if "certificates" in members:
+        organization = replace(organization, certificates=_read_certificates(members))
+    return organization
+
+
+def _read_metadata(hub: Hub, members: Mapping[str, Value]) -> Mapping[str, Value]:
+    """Return the metadata: a ``webhook_url`` that deliveries may go to; other names are kept as they are."""
+    metadata = mapping(members, "metadata", members_max=METADATA_MEMBERS_MAX)
+    url = text(metadata, "webhook_url", chars_max=URL_CHARS_MAX, prefix="metadata.")
+    for name in ("contact_email", "region"):
+        optional_text(metadata, name, prefix="metadata.")
+    return {**metadata, "webhook_url": hub.check_webhook_url(url)}
+
+
+def _read_certificates(members: Mapping[str, Value]) -> tuple[str, ...]:
+    offered = items(members, "certificates", items_max=CERTIFICATES_MAX)
+    return tuple(check_certificate(pem, field="certificates") for pem in offered)
+
+
+def _check_own_members(members: Mapping[str, Value]) -> None:
+    for name in members:
+        if name in PROFILE_MEMBERS and name not in OWN_MEMBERS:
+            raise ForbiddenError(f"{name} is changed by the operator", field=name)
+
+
+def _read_status_change(members: Mapping[str, Value], actor: OrganizationActor) -> tuple[OrganizationEvent, str | None]:
+    check_names(members, ("status", "reason"))
+    event = choice(members, "status", OrganizationEvent)
+    if actor is OrganizationActor.ITSELF and event is not SUSPEND:
+        raise ForbiddenError(f"{event} is for the operator", field="status")
+    return event, optional_text(members, "reason", chars_max=REASON_CHARS_MAX)
+
+
+def _check_ready(hub: Hub, organization: Organization, event: OrganizationEvent) -> None:
+    """Refuse an activation without keys, and the end of an organization that has contracts open."""
+    if event is ACTIVATE and organization.status is PENDING:
+        active = [key for key in keys_of(hub, organization.organization_id, is_fresh=True) if key.status is KEY_ACTIVE]
+        missing = [str(use) for use in KeyUse if not any(use in key.uses for key in active)]
+        if missing:
+            raise TransitionRefusedError(
+                f"organization {organization.organization_id}: it has no active {' and no '.join(missing)} key",
+                state=organization.status,
+                allowed=[OrganizationEvent.DESTROY],
+                missing=missing,
+            )
+    if event is OrganizationEvent.DESTROY and organization.status is not DESTROYED:
+        open_contracts = hub.contracts.pending_with(organization.organization_id, limit=1, cursor=None).items
+        if open_contracts:
+            raise TransitionRefusedError(
+                f"organization {organization.organization_id}: it has contracts open",
+                state=organization.status,
+                allowed=[],
+                contract_id=open_contracts[0],
+            )

@@ -1,0 +1,721 @@
+"""Every port on one page: what the use cases need of the world, for whoever writes the next adapter.
+
+The store's ports are shaped by the stricter of its homes, DynamoDB: conditional writes on one contract, no transaction
+over two of them on the spine, what a change produces travels inside its step, no item that everything touches. Each
+adapter implements the atomic operations natively for its store; they are not built from smaller shared ones.
+
+Values that cross a port stand here too; those with rules of their own are in ``domain``.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Generic, Protocol, TypeVar
+
+from moneta.domain.contracts import Contract, Step
+from moneta.domain.identifiers import (
+    ContractId,
+    EventId,
+    KeyId,
+    MPassId,
+    OrganizationId,
+    RegistrySeq,
+    Revision,
+    UnixMillis,
+    UnixSeconds,
+    WebhookId,
+)
+from moneta.domain.ijson import Value
+from moneta.domain.keys import RegisteredKey
+from moneta.domain.mpasses import MPass, MPassStatus
+from moneta.domain.organizations import Organization, OrganizationKind, OrganizationStatus
+from moneta.domain.template_problems import TemplateProblem
+from moneta.domain.templates import Template, TemplateRecord
+from moneta.signing.keys import PublicKey
+
+Item = TypeVar("Item")
+
+
+# Events: accepted, queued, and their outcome.
+
+
+class EventType(StrEnum):
+    """What a party can send to ``POST /event``."""
+
+    SUBMIT = "moneta.contract.submit"
+    SIGN = "moneta.contract.sign"
+    DECLINE = "moneta.contract.decline"
+    CANCEL = "moneta.contract.cancel"
+
+
+class EventStatus(StrEnum):
+    """How far an event has come."""
+
+    ACCEPTED = "accepted"
+    PROCESSED = "processed"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEvent:
+    """An event that passed the checks before the 202.
+
+    ``raw``: the request's exact bytes; ``digest`` their SHA-256, 32 bytes. ``registry_seq``: the key registry's
+    position when it came.
+    """
+
+    source: OrganizationId
+    event_id: EventId
+    type: EventType
+    contract_id: ContractId
+    raw: bytes
+    digest: bytes
+    registry_seq: RegistrySeq
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRecord:
+    """An event as the store remembers it. ``problem``: the JSON of the problem document of a rejected one."""
+
+    source: OrganizationId
+    event_id: EventId
+    type: EventType
+    contract_id: ContractId
+    digest: bytes
+    status: EventStatus
+    received_at: UnixMillis
+    processed_at: UnixMillis | None = None
+    problem: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuedEvent:
+    """An accepted event, taken from the queue under a lease. ``tries`` counts this one, from 1.
+
+    ``handle`` is the queue's own name for this taking.
+    """
+
+    source: OrganizationId
+    event_id: EventId
+    type: EventType
+    contract_id: ContractId
+    raw: bytes
+    received_at: UnixMillis
+    registry_seq: RegistrySeq
+    tries: int
+    handle: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """A message that no try could process."""
+
+    letter_id: str
+    source: OrganizationId
+    event_id: EventId
+    contract_id: ContractId
+    tries: int
+    died_at: UnixMillis
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """The answer to an event that was recorded now, or before with the same bytes (``is_replay``)."""
+
+    received_at: UnixMillis
+    is_replay: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reused:
+    """The answer to an event whose (source, id) was used before, with other bytes."""
+
+
+class EventStore(Protocol):
+    """Where events are accepted. Its record of (source, id) is what makes ``POST /event`` idempotent."""
+
+    def accept(self, events: Sequence[NewEvent]) -> Sequence[Taken | Reused]:
+        """Record each event with its bytes and queue it for processing, durably; one answer each, in order.
+
+        ``received_at`` is stamped here, so late that whatever was received before a moment can be found once the
+        moment is past (see ``has_unprocessed``). Twice the same (source, id) in one call: the first wins.
+
+        Raises:
+            StoreUnavailableError: Nothing of the batch is known to be durable.
+        """
+
+    def find(self, source: OrganizationId, event_id: EventId) -> EventRecord | None:
+        """Return what is known of an event."""
+
+    def has_unprocessed(self, contract_id: ContractId, *, received_before: UnixMillis) -> bool:
+        """Tell whether an accepted event on the contract, received before that moment, waits for its outcome."""
+
+
+class EventQueue(Protocol):
+    """Accepted events on their way to ``process_events``: at least once, in no promised order."""
+
+    def take(self, *, limit: int, lease_s: int) -> Sequence[QueuedEvent]:
+        """Take up to ``limit`` events; each is nobody else's for ``lease_s`` seconds. Empty when none is ready."""
+
+    def release(self, events: Sequence[QueuedEvent], *, delay_s: int) -> None:
+        """Give events back, to be taken again after ``delay_s``. An event whose outcome is committed is gone."""
+
+    def bury(self, event: QueuedEvent, *, reason: str) -> None:
+        """Move an event to the dead letters, where it waits for an operator. Its record stays ``accepted``."""
+
+    def depth(self) -> int:
+        """Return how many events wait or are under lease."""
+
+    def dead_letters(self, *, limit: int) -> Sequence[DeadLetter]:
+        """Return the dead letters, oldest first."""
+
+
+# Contracts: read, and changed in conditional steps.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventOutcome:
+    """What became of an event; committed with the change it caused."""
+
+    source: OrganizationId
+    event_id: EventId
+    status: EventStatus
+    processed_at: UnixMillis
+    problem: bytes | None = None
+
+
+class WebhookType(StrEnum):
+    """The kinds of message that the hub sends."""
+
+    SIGNATURE_REQUESTED = "moneta.contract.signature_requested"
+    FINALIZED = "moneta.contract.finalized"
+    DECLINED = "moneta.contract.declined"
+    CANCELLED = "moneta.contract.cancelled"
+    EXPIRED = "moneta.contract.expired"
+    REJECTED = "moneta.contract.rejected"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwedDelivery:
+    """A message that the hub owes an organization, born in the commit that causes it.
+
+    ``webhook_id`` derives from what causes it, so that making it twice makes one. ``revision``: the contract's at that
+    commit, 0 where there is no contract. ``problem``: JSON, only for a ``.rejected``.
+    """
+
+    webhook_id: WebhookId
+    organization_id: OrganizationId
+    type: WebhookType
+    contract_id: ContractId
+    revision: Revision
+    owed_at: UnixMillis
+    problem: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One all-or-nothing write: an event's outcome, the step it caused (if any), and what is owed for it.
+
+    ``read_revision``: the contract's when it was judged, 0 for a contract that must not exist yet. ``outcome`` is None
+    for what a timer causes. Without a ``step`` the contract is not touched and its revision not checked.
+    """
+
+    contract_id: ContractId
+    read_revision: Revision
+    outcome: EventOutcome | None = None
+    step: Step | None = None
+    owed: tuple[OwedDelivery, ...] = ()
+    status: str = ""
+    """The contract's status after the step: for indexes only, always derivable from the steps."""
+
+
+class Committed(StrEnum):
+    """What became of one change."""
+
+    COMMITTED = "committed"
+    DUPLICATE = "duplicate"
+    CONFLICT = "conflict"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContractSummary:
+    """One row of a list of contracts."""
+
+    contract_id: ContractId
+    template_id: str
+    version: int
+    mo_id: OrganizationId | None
+    publisher_id: OrganizationId | None
+    mpass_id: MPassId | None
+    status: str
+    created_at: UnixSeconds
+    received_at: UnixMillis
+    finalized_at: UnixSeconds | None
+    revision: Revision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContractQuery:
+    """Which contracts to list, newest ``received_at`` first. ``visible_to`` None sees all, else only its own."""
+
+    visible_to: OrganizationId | None
+    limit: int
+    mo_id: OrganizationId | None = None
+    publisher_id: OrganizationId | None = None
+    mpass_id: MPassId | None = None
+    status: str | None = None
+    received_from: UnixSeconds | None = None
+    received_to: UnixSeconds | None = None
+    """Both ends are inclusive, in whole seconds."""
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page(Generic[Item]):
+    """A page of a list; ``next_cursor`` None on the last one."""
+
+    items: Sequence[Item]
+    next_cursor: str | None
+
+
+class ContractStore(Protocol):
+    """Contracts, as sequences of immutable steps."""
+
+    def read(self, contract_ids: Sequence[ContractId]) -> Mapping[ContractId, Contract]:
+        """Return the contracts that exist, as they are now: a read that sees every commit before it. One round trip."""
+
+    def read_at(self, places: Sequence[tuple[ContractId, Revision]]) -> Mapping[tuple[ContractId, Revision], Contract]:
+        """Return each contract as it was after its commit of that revision."""
+
+    def commit(self, changes: Sequence[Change]) -> Sequence[Committed]:
+        """Write each change whole or not at all; one answer each, in order.
+
+        ``duplicate``: the event has an outcome already, and nothing was changed. ``conflict``: the contract is no
+        longer at ``read_revision``, and nothing was changed. Committing the same change again changes nothing.
+        An outcome removes its event's bytes; the digest stays. A change is at most 400 KB (a DynamoDB item).
+        No two changes of a call touch the same contract. One fsync or one round trip serves them all.
+
+        Raises:
+            StoreUnavailableError: Nothing of the batch is known to be durable.
+        """
+
+    def list(self, query: ContractQuery) -> Page[ContractSummary]:
+        """Return a page.
+
+        Raises:
+            InvalidParameterError: The cursor is not one that this store gave for this query (``field="cursor"``).
+        """
+
+    def due_to_expire(self, *, before: UnixSeconds, limit: int) -> Sequence[ContractId]:
+        """Return pending contracts whose ``expires_at`` is at or before that moment, earliest first."""
+
+    def next_expiry(self) -> UnixSeconds | None:
+        """Return the earliest ``expires_at`` of a pending contract; None if none has one."""
+
+    def pending_with(self, organization: OrganizationId, *, limit: int, cursor: str | None) -> Page[ContractId]:
+        """Return pending contracts that name ``organization``."""
+
+
+# Deliveries.
+
+
+class DeliveryStatus(StrEnum):
+    """How a delivery stands."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One try to send. ``http_status`` None: no answer, and ``failure`` says why. ``snippet``: of a failed answer."""
+
+    at: UnixMillis
+    duration_ms: int
+    http_status: int | None
+    failure: str | None = None
+    snippet: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueDelivery:
+    """A delivery whose time has come, taken under a lease. ``attempts_done`` counts the ones before."""
+
+    owed: OwedDelivery
+    attempts_done: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptResult:
+    """What to write after an attempt.
+
+    ``retry_at``: when to try again, if ``status`` is pending. ``answer``: an event that the receiver gave in its
+    answer, to be accepted in the same write, unless its (source, id) is known. ``disables_endpoint``: it said 410.
+    """
+
+    webhook_id: WebhookId
+    organization_id: OrganizationId
+    attempt: Attempt
+    status: DeliveryStatus
+    retry_at: UnixMillis | None = None
+    answer: NewEvent | None = None
+    disables_endpoint: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryRecord:
+    """A delivery with its attempts, oldest first."""
+
+    owed: OwedDelivery
+    status: DeliveryStatus
+    next_attempt_at: UnixMillis | None
+    attempts: tuple[Attempt, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryQuery:
+    """Which deliveries to list, newest first. ``visible_to`` None sees all, else only its own."""
+
+    visible_to: OrganizationId | None
+    limit: int
+    contract_id: ContractId | None = None
+    status: DeliveryStatus | None = None
+    cursor: str | None = None
+
+
+class DeliveryStore(Protocol):
+    """Owed messages and their attempts, in order per contract and organization."""
+
+    def take_due(
+        self, *, now: UnixMillis, limit: int, lease_s: int, busy: frozenset[OrganizationId] = frozenset()
+    ) -> Sequence[DueDelivery]:
+        """Take up to ``limit`` due deliveries; each is nobody else's for ``lease_s`` seconds.
+
+        Of one contract and organization only the oldest pending one is ever taken, so that they arrive in order.
+        Those of disabled endpoints and of ``busy`` organizations are left.
+        """
+
+    def record(self, results: Sequence[AttemptResult]) -> None:
+        """Write attempts, and accept the answers among them, each whole or not at all; one fsync for them all."""
+
+    def next_due(self) -> UnixMillis | None:
+        """Return when the next delivery is due (a lease counts as due at its end); None if nothing is pending."""
+
+    def find(self, webhook_id: WebhookId) -> DeliveryRecord | None:
+        """Return one delivery with its attempts."""
+
+    def list(self, query: DeliveryQuery) -> Page[DeliveryRecord]:
+        """Return a page. Raises InvalidParameterError for a cursor that this store did not give."""
+
+    def counts(self) -> Mapping[DeliveryStatus, int]:
+        """Return how many deliveries stand how."""
+
+
+# The directory: organizations, keys, mPasses, templates, identities. Read on every event, changed rarely.
+
+
+class IdentityRole(StrEnum):
+    """The roles of configured identities."""
+
+    OPERATOR = "operator"
+    CHECKER = "checker"
+    AUDITOR = "auditor"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """A configured identity; its keys stand in the registry under its id."""
+
+    identity_id: OrganizationId
+    role: IdentityRole
+    created_at: UnixMillis
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookSecret:
+    """A sealed secret; ``valid_until`` None for the current one, else the end of its overlap."""
+
+    sealed: bytes
+    created_at: UnixMillis
+    valid_until: UnixMillis | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where an organization's deliveries go, and what signs them, the newest secret first."""
+
+    organization_id: OrganizationId
+    url: str
+    secrets: tuple[WebhookSecret, ...]
+    disabled_at: UnixMillis | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RememberedAnswer:
+    """The answer to a creation that carried an ``Idempotency-Key``, for the next one that does.
+
+    ``digest``: SHA-256 of the request's path and body. ``body``: the JSON that was answered, without secrets.
+    """
+
+    caller: OrganizationId
+    idempotency_key: str
+    digest: bytes
+    body: bytes
+    at: UnixMillis
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectoryChange:
+    """One all-or-nothing change of the directory.
+
+    Each object that is put carries its new ``revision`` and is written only over the one before it (1: there must be
+    none). Each key's last change carries its registry position; they continue the registry without a gap.
+    ``record``: Moneta's signed record of who asked for what, a leaf of the audit log.
+    """
+
+    record: bytes
+    organization: Organization | None = None
+    keys: tuple[RegisteredKey, ...] = ()
+    secrets: tuple[OrganizationId, tuple[WebhookSecret, ...]] | None = None
+    enables_endpoint: OrganizationId | None = None
+    mpass: MPass | None = None
+    template: TemplateRecord | None = None
+    identity: Identity | None = None
+    remember: RememberedAnswer | None = None
+
+
+class DirectoryConflictError(Exception):
+    """The directory is no longer as it was read; the use case reads again and decides anew."""
+
+
+class DirectoryStore(Protocol):
+    """The directory. What it reads is exact on the embedded store, and at most 60 s old anywhere.
+
+    An adapter may cache; ``is_fresh`` reads past its cache, for calls that change keys, status, webhook or secret.
+    """
+
+    def registry_position(self) -> RegistrySeq:
+        """Return the position of the last change in the key registry."""
+
+    def organizations(
+        self, ids: Sequence[OrganizationId], *, is_fresh: bool = False
+    ) -> Mapping[OrganizationId, Organization]:
+        """Return those of ``ids`` that exist."""
+
+    def keys_of(
+        self, owners: Sequence[OrganizationId], *, is_fresh: bool = False
+    ) -> Mapping[OrganizationId, Mapping[KeyId, RegisteredKey]]:
+        """Return all keys, of whatever status, of each owner that has any."""
+
+    def compromised_since(self, seq: RegistrySeq) -> Sequence[RegisteredKey]:
+        """Return the keys that became compromised after position ``seq``."""
+
+    def swept_to(self) -> RegistrySeq:
+        """Return the position up to which contracts pending on compromised keys have been declined."""
+
+    def mark_swept(self, seq: RegistrySeq) -> None:
+        """Remember that position."""
+
+    def mpasses(self, ids: Sequence[MPassId]) -> Mapping[MPassId, MPass]:
+        """Return those of ``ids`` that exist."""
+
+    def template(self, name: str, version: int) -> TemplateRecord | None:
+        """Return a version, of whatever status."""
+
+    def templates(self, name: str | None = None) -> Sequence[TemplateRecord]:
+        """Return every version (of ``name``), by name and version."""
+
+    def identities(self) -> Sequence[Identity]:
+        """Return every configured identity."""
+
+    def endpoints(self, ids: Sequence[OrganizationId]) -> Mapping[OrganizationId, Endpoint]:
+        """Return the endpoints of those of ``ids`` that exist."""
+
+    def list_organizations(
+        self,
+        kind: OrganizationKind,
+        *,
+        code: str | None,
+        status: OrganizationStatus | None,
+        limit: int,
+        cursor: str | None,
+    ) -> Page[Organization]:
+        """Return a page, newest first. Raises InvalidParameterError for a bad cursor."""
+
+    def list_mpasses(
+        self,
+        *,
+        mo_id: OrganizationId | None,
+        status: MPassStatus | None,
+        now: UnixMillis,
+        limit: int,
+        cursor: str | None,
+    ) -> Page[MPass]:
+        """Return a page, newest first; the status is the derived one at ``now``."""
+
+    def remembered(self, caller: OrganizationId, idempotency_key: str) -> RememberedAnswer | None:
+        """Return what was answered to that key before."""
+
+    def apply(self, change: DirectoryChange) -> None:
+        """Write the change whole, durably.
+
+        Raises:
+            DirectoryConflictError: Something is no longer as it was read.
+            CodeTakenError: The organization's code was given out before.
+            KeyTakenError: A new key stands in the registry already.
+            TemplateExistsError: That version is there.
+            StoreUnavailableError: Not known to be durable.
+        """
+
+
+# Everything else.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedKey:
+    """One of Moneta's keys as the JWKS shows it, with its signing period."""
+
+    public: PublicKey
+    not_before: UnixSeconds
+    expires_at: UnixSeconds
+    revoked_at: UnixSeconds | None = None
+
+
+class Signer(Protocol):
+    """Moneta's signing key: ES256. See ``signing.statements.SigningKey``."""
+
+    @property
+    def public(self) -> PublicKey:
+        """The key that ``sign`` uses now."""
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the signature on ``message`` in the form that JWS carries."""
+
+    def published(self) -> Sequence[PublishedKey]:
+        """Return every key the hub ever signed with, the current one first."""
+
+
+class Sealer(Protocol):
+    """Keeps small secrets unreadable in the store."""
+
+    def seal(self, plain: bytes) -> bytes:
+        """Return ``plain`` encrypted and authenticated."""
+
+    def unseal(self, sealed: bytes) -> bytes:
+        """Return what ``seal`` was given. Anything else raises ValueError."""
+
+
+class CompiledTemplate(Protocol):
+    """A template with its JSON Schema made ready."""
+
+    @property
+    def template(self) -> Template:
+        """The template's values."""
+
+    def check_payload(self, payload: Mapping[str, Value]) -> None:
+        """Return if ``payload``, amounts as decimal strings, satisfies the schema.
+
+        Raises:
+            SchemaMismatchError: It does not; ``field`` is the path of the first fault.
+        """
+
+
+class TemplateReader(Protocol):
+    """Reads templates from their YAML."""
+
+    def lint(self, payload: bytes) -> Sequence[TemplateProblem]:
+        """Return every problem, in the order of lines; none for a template that can be published."""
+
+    def compile(self, payload: bytes) -> CompiledTemplate:
+        """Return the template ready for use; the same bytes are compiled once.
+
+        Raises:
+            TemplateInvalidError: ``lint`` has something to say.
+            NotSupportedError: All it has to say is that this version does not do something yet.
+        """
+
+
+class Clock(Protocol):
+    """The time."""
+
+    def now_ms(self) -> UnixMillis:
+        """Return Unix milliseconds."""
+
+
+class Randomness(Protocol):
+    """What must not be guessed."""
+
+    def token(self, size: int) -> bytes:
+        """Return ``size`` random bytes from the system's generator."""
+
+    def uuid4(self) -> str:
+        """Return a new UUID v4."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboundRequest:
+    """A POST to a partner's endpoint."""
+
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """Any HTTP answer; a redirect is one, never followed. ``body``: at most ``ANSWER_BYTES_MAX``."""
+
+    status: int
+    content_type: str
+    retry_after: str | None
+    body: bytes
+    is_truncated: bool
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoAnswer:
+    """Nothing usable came back. ``reason``: a stable short code; ``detail``: safe for logs."""
+
+    reason: str
+    detail: str
+    duration_ms: int
+
+
+class Sender(Protocol):
+    """Sends webhooks to addresses that may be connected to, and to nothing else."""
+
+    async def send(self, request: OutboundRequest) -> Answer | NoAnswer:
+        """Send once, within one deadline. Never raises for anything that the network does."""
+
+    async def close(self) -> None:
+        """Close every connection."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hub:
+    """The hub put together: its name and every port. ``bootstrap`` makes it; every use case takes it."""
+
+    base_url: str
+    clock: Clock
+    randomness: Randomness
+    events: EventStore
+    queue: EventQueue
+    contracts: ContractStore
+    deliveries: DeliveryStore
+    directory: DirectoryStore
+    signer: Signer
+    sealer: Sealer
+    templates: TemplateReader
+    check_webhook_url: Callable[[str], str]
+    """Return the URL if deliveries may go there as far as its text tells, else raise InvalidFieldError."""
+    allow_http_webhooks: bool = False
+    allow_private_webhooks: bool = False
+    retry_schedule_s: tuple[int, ...] = field(default=())
+    """Waits before each attempt; empty for the documented schedule."""
+
+    def now_s(self) -> UnixSeconds:
+        """Return Unix seconds."""
+        return UnixSeconds(self.clock.now_ms() // 1000)

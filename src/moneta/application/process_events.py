@@ -1,0 +1,272 @@
+"""From a queued event to a committed outcome: many events with one read and one commit (``design.md``, section 3).
+
+For each event of a batch:
+
+1. Read its envelope and content again from the bytes that were accepted.
+2. Read its contract, template, parties, keys and mPass; one read of each kind for the whole batch.
+3. Judge what it adds (``judgement``). A refusal is an outcome too: stored, and owed to the sender.
+4. If it is now Moneta's turn, ask the guards again and countersign (``countersign``).
+5. Make the step: what was added, the log lines, the leaf, and at an end the receipt.
+6. Commit outcome, step and owed messages together, if the contract is still at the revision that was read.
+7. A conflict is judged anew, against what is there now.
+
+Events on one contract are taken one after the other, in rounds; order comes from signatures and revisions, never from
+the queue. Doing any of it twice changes nothing.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from moneta.application.countersign import (
+    countersigned,
+    ended_by_moneta,
+    is_monetas_turn,
+    owed_between,
+    step_between,
+    webhook_id,
+)
+from moneta.application.ingest_events import check_content, read_envelope
+from moneta.application.judgement import (
+    Circumstances,
+    Message,
+    Submission,
+    check_guards,
+    compiled_template,
+    judge,
+    read_message,
+)
+from moneta.application.ports import (
+    Change,
+    Committed,
+    CompiledTemplate,
+    EventOutcome,
+    EventStatus,
+    Hub,
+    OwedDelivery,
+    QueuedEvent,
+    WebhookType,
+)
+from moneta.application.problems import problem_document
+from moneta.domain.contracts import ActName, Contract, ContractBody, body_of, status_of
+from moneta.domain.errors import Refused, TryAgainError
+from moneta.domain.identifiers import (
+    ContractId,
+    KeyId,
+    MPassId,
+    OrganizationId,
+    RegistrySeq,
+    Revision,
+    UnixMillis,
+)
+from moneta.domain.keys import RegisteredKey
+from moneta.domain.limits import PROCESS_ROUNDS_MAX
+from moneta.domain.mpasses import MPass
+from moneta.domain.organizations import Organization
+from moneta.domain.templates import TemplateRecord
+from moneta.signing.chain import to_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What was read for one round: everything that its events are judged against."""
+
+    now: UnixMillis
+    registry_seq: RegistrySeq
+    contracts: Mapping[ContractId, Contract]
+    organizations: Mapping[OrganizationId, Organization]
+    keys: Mapping[OrganizationId, Mapping[KeyId, RegisteredKey]]
+    mpasses: Mapping[MPassId, MPass]
+
+
+def process_events(hub: Hub, events: Sequence[QueuedEvent]) -> Sequence[QueuedEvent]:
+    """Bring each event to its outcome, and return those that must be tried again: no round could settle them.
+
+    Raises:
+        StoreUnavailableError: Nothing of the round under way is known to be durable; what was committed stays.
+    """
+    pending = list(events)
+    for _ in range(PROCESS_ROUNDS_MAX):
+        if not pending:
+            break
+        batch, later = _one_a_contract(pending)
+        pending = [*_process_round(hub, batch), *later]
+    return pending
+
+
+def _one_a_contract(events: Sequence[QueuedEvent]) -> tuple[list[QueuedEvent], list[QueuedEvent]]:
+    """Split off the first event on each contract from those that must wait for it."""
+    first: dict[ContractId, QueuedEvent] = {}
+    for event in events:
+        first.setdefault(event.contract_id, event)
+    chosen = {id(event) for event in first.values()}
+    return list(first.values()), [event for event in events if id(event) not in chosen]
+
+
+def _process_round(hub: Hub, events: Sequence[QueuedEvent]) -> list[QueuedEvent]:
+    """Judge and commit each event; return those that met a conflict."""
+    read = [(event, _read(event)) for event in events]  # (1)
+    batch = _read_batch(hub, read)  # (2)
+    changes = [_change(hub, event, message, batch) for event, message in read]  # (3) to (5)
+    outcomes = hub.contracts.commit(changes)  # (6)
+    return [event for event, outcome in zip(events, outcomes, strict=True) if outcome is Committed.CONFLICT]  # (7)
+
+
+def _read(event: QueuedEvent) -> Message | Refused:
+    try:
+        envelope = read_envelope(event.raw)
+        check_content(envelope)
+        return read_message(event, envelope)
+    except Refused as refusal:  # only an answer to a webhook comes here unchecked
+        return refusal
+
+
+def _read_batch(hub: Hub, read: Sequence[tuple[QueuedEvent, Message | Refused]]) -> Batch:
+    contracts = hub.contracts.read([event.contract_id for event, _ in read])
+    bodies = [body for event, message in read if (body := _body(message, contracts.get(event.contract_id)))]
+    owners = {event.source for event, _ in read}
+    parties = {party for body in bodies for party in body.parties()}
+    return Batch(
+        now=hub.clock.now_ms(),
+        registry_seq=hub.directory.registry_position(),
+        contracts=contracts,
+        organizations=hub.directory.organizations(sorted(owners | parties)),
+        keys=hub.directory.keys_of(sorted(owners)),
+        mpasses=hub.directory.mpasses(sorted({body.mpass_id for body in bodies if body.mpass_id is not None})),
+    )
+
+
+def _body(message: Message | Refused, stored: Contract | None) -> ContractBody | None:
+    """Return the body that tells whom and what to read: the stored one, or that of a submission if it has one."""
+    if stored is not None:
+        return stored.body
+    if not isinstance(message, Submission):
+        return None
+    try:
+        return body_of(message.members)
+    except Refused:
+        return None  # ``judge`` will say what is wrong with it
+
+
+def _change(hub: Hub, event: QueuedEvent, message: Message | Refused, batch: Batch) -> Change:
+    try:
+        if isinstance(message, Refused):
+            raise message
+        return _accepted(hub, message, batch)
+    except Refused as refusal:
+        return _rejected(event, refusal, batch)
+
+
+def _accepted(hub: Hub, message: Message, batch: Batch) -> Change:
+    before = batch.contracts.get(message.event.contract_id)
+    around = _circumstances(hub, message, before, batch)
+    addition = judge(message, around)  # (3)
+    outcome = _outcome(message.event, EventStatus.PROCESSED, batch.now)
+    if not addition.is_changed:
+        return Change(contract_id=message.event.contract_id, read_revision=Revision(0), outcome=outcome)
+    after = _with_monetas_part(hub, addition.contract, message, around)  # (4)
+    return contract_change(hub, before, after, now=batch.now, registry_seq=batch.registry_seq, outcome=outcome)  # (5)
+
+
+def contract_change(
+    hub: Hub,
+    before: Contract | None,
+    after: Contract,
+    *,
+    now: UnixMillis,
+    registry_seq: RegistrySeq,
+    outcome: EventOutcome | None = None,
+) -> Change:
+    """Return the change that leads from ``before`` to ``after``, with its step and all that it makes the hub owe."""
+    return Change(
+        contract_id=after.contract_id,
+        read_revision=Revision(0 if before is None else before.revision),
+        outcome=outcome,
+        step=step_between(hub, before, after, now=now, registry_seq=registry_seq),
+        owed=owed_between(before, after, now=now),
+        status=status_of(after),
+    )
+
+
+def _with_monetas_part(hub: Hub, contract: Contract, message: Message, around: Circumstances) -> Contract:
+    """Return the contract with Moneta's signature if it is its turn, or with its decline if a guard fails by now."""
+    if not is_monetas_turn(contract):
+        return contract
+    try:
+        if around.contract is not None:  # on a first submission the judgement has just asked them, as of now too
+            check_guards(contract.body, compiled_template(contract.body, around).template, around, around.now)
+    except Refused as refusal:
+        return ended_by_moneta(
+            hub, contract, name=ActName.DECLINE, reason_code=refusal.code, reason=refusal.detail, now=around.now
+        )
+    return countersigned(
+        hub, contract, received_at=message.event.received_at, now=around.now, registry_seq=around.registry_seq
+    )
+
+
+def _rejected(event: QueuedEvent, refusal: Refused, batch: Batch) -> Change:
+    """Return the outcome of a refused event, and the message that tells its sender. Nothing else is touched."""
+    contract = batch.contracts.get(event.contract_id)
+    is_party = contract is not None and event.source in contract.body.parties()
+    problem = to_json(problem_document(refusal))
+    owed = OwedDelivery(
+        webhook_id=webhook_id(event.source, event.event_id, WebhookType.REJECTED),
+        organization_id=event.source,
+        type=WebhookType.REJECTED,
+        contract_id=event.contract_id,
+        revision=contract.revision if contract is not None and is_party else Revision(0),
+        owed_at=batch.now,
+        problem=problem,
+    )
+    outcome = _outcome(event, EventStatus.REJECTED, batch.now)
+    return Change(
+        contract_id=event.contract_id,
+        read_revision=Revision(0),
+        outcome=replace(outcome, problem=problem),
+        owed=(owed,),
+    )
+
+
+def _outcome(event: QueuedEvent, status: EventStatus, now: UnixMillis) -> EventOutcome:
+    return EventOutcome(source=event.source, event_id=event.event_id, status=status, processed_at=now)
+
+
+def _circumstances(hub: Hub, message: Message, contract: Contract | None, batch: Batch) -> Circumstances:
+    record, compiled = _template(hub, _body(message, contract))
+    return Circumstances(
+        audience=hub.base_url,
+        now=batch.now,
+        registry_seq=batch.registry_seq,
+        contract=contract,
+        organizations=batch.organizations,
+        keys=batch.keys,
+        mpasses=batch.mpasses,
+        record=record,
+        compiled=compiled,
+    )
+
+
+def _template(hub: Hub, body: ContractBody | None) -> tuple[TemplateRecord | None, CompiledTemplate | None]:
+    record = None if body is None else hub.directory.template(body.template_id, body.version)
+    return record, None if record is None else hub.templates.compile(record.payload)
+
+
+def process_or_return(
+    hub: Hub, events: Sequence[QueuedEvent], on_bug: Callable[[QueuedEvent, Exception], None]
+) -> Sequence[QueuedEvent]:
+    """Process a batch so that one event which meets a bug does not stop the others.
+
+    When the batch fails with what is no error of ours, each event is processed alone; ``on_bug`` is told of each that
+    still fails, and keeps it.
+
+    Returns:
+        The events that must be tried again.
+    """
+    try:
+        return process_events(hub, events)
+    except TryAgainError:
+        raise
+    except Exception as error:  # noqa: BLE001  # whatever the bug is, it must not take the other events with it
+        if len(events) == 1:
+            on_bug(events[0], error)
+            return ()
+    return [again for event in events for again in process_or_return(hub, [event], on_bug)]
