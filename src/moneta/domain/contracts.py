@@ -34,7 +34,7 @@ from moneta.domain.identifiers import (
     is_chosen_id,
 )
 from moneta.domain.ijson import Value, parse_object, type_name
-from moneta.domain.limits import DESCRIPTION_CHARS_MAX, JSON_INTEGER_MAX
+from moneta.domain.limits import JSON_INTEGER_MAX
 from moneta.domain.templates import Role, SigningOrder
 
 REQUIRED_MEMBERS: Final = ("contract_id", "template_id", "version", "created_at", "payload")
@@ -405,10 +405,8 @@ def _description(members: Mapping[str, Value]) -> str | None:
     if "description" not in members:
         return None
     value = members["description"]
-    if not isinstance(value, str) or len(value) > DESCRIPTION_CHARS_MAX:
-        raise InvalidFieldError(
-            f"description: expected text of at most {DESCRIPTION_CHARS_MAX} characters", field="description"
-        )
+    if not isinstance(value, str):
+        raise InvalidFieldError(f"description: expected text, got {type_name(value)}", field="description")
     return value
 
 
