@@ -30,11 +30,10 @@ lock: .venv/.uv ## Choose versions anew and export them, with hashes
 	$(EXPORT) --extra aws --output-file requirements/dev.txt && rm uv.lock
 openapi: .venv/.dev ## Write docs/openapi.json anew
 	$(BIN)/python -m moneta.entrypoints.http.openapi
-test-dynamodb: .venv/.dev ## Run the store's tests on DynamoDB Local (needs Java and Maven)
-	@for tool in java mvn; do command -v $$tool >/dev/null || { echo "make test-dynamodb needs $$tool, which is not installed"; exit 1; }; done
-	$(BIN)/pytest -m dynamodb
+test-dynamodb: .venv/.dev ## Run the store's tests on DynamoDB Local (needs a JDK and Maven)
+	$(BIN)/python tests/dynamodb_local.py $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal -m dynamodb $(ARGS)
 clean: ## Remove what the other targets made, but not your data
-	rm -rf .venv .venv313 .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .cache .venv .venv313 .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 .venv/.uv: requirements/bootstrap.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "Moneta needs Python 3.11 or newer, and $(PYTHON) is: $$($(PYTHON) --version 2>&1). Name a newer one: make PYTHON=python3.13"; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) lacks its venv module (on Debian and Ubuntu: apt install python3-venv)"; exit 1; }

@@ -1,0 +1,189 @@
+"""A contract as items of its table: its immutable steps, and the head that follows them.
+
+A step's item holds all that the change produced: the step, its leaf, the event that caused it and that event's outcome,
+and the messages owed for it. So whatever else has to be written can be made from it by anyone, at any time, twice.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from moneta.adapters.aws.attributes import Item, Key, Value
+from moneta.adapters.aws.buckets import (
+    expiry_bucket,
+    expiry_hour,
+    hour_of,
+    month_bucket,
+    month_of,
+    shard_of,
+    status_bucket,
+    time_key,
+)
+from moneta.adapters.step_codec import decode_step, encode_step
+from moneta.application.ports import Change, ContractSummary, OwedDelivery, WebhookType
+from moneta.domain.contracts import ContractBody, Start, Step, parse_body
+from moneta.domain.identifiers import ContractId, EventId, OrganizationId, Revision, UnixMillis, WebhookId
+
+HEAD: Final = 0
+"""The ``seq`` of the head; steps are numbered from 1, by their revision."""
+PENDING: Final = "pending_"
+
+
+def event_key(source: OrganizationId, event_id: EventId) -> str:
+    """Return the key of an event in its table; an organization's id has no ``#``."""
+    return f"{source}#{event_id}"
+
+
+def head_key(contract_id: ContractId) -> Key:
+    """Return the key of a contract's head."""
+    return {"contract_id": contract_id, "seq": HEAD}
+
+
+def is_pending(status: str) -> bool:
+    """Tell whether a contract of that status has not ended."""
+    return status.startswith(PENDING)
+
+
+# Steps.
+
+
+def step_item(change: Change, step: Step) -> Item:
+    """Return the item of the step that ``change`` adds."""
+    outcome = change.outcome
+    item: dict[str, Value | None] = {
+        "contract_id": change.contract_id,
+        "seq": step.revision,
+        "step": encode_step(step),
+        "leaf": step.leaf,
+        "status": change.status,
+        "owed": pack_owed(change.owed) if change.owed else None,
+    }
+    if outcome is not None:
+        item |= {
+            "event": event_key(outcome.source, outcome.event_id),
+            "outcome": outcome.status,
+            "processed_at": outcome.processed_at,
+            "problem": outcome.problem,
+        }
+    if step.start is not None:
+        item |= _index_attributes(parse_body(step.start.body_bytes), step.start)
+    return {name: value for name, value in item.items() if value is not None}
+
+
+def _index_attributes(body: ContractBody, start: Start) -> dict[str, Value | None]:
+    month = month_of(start.received_at)
+    named = {"mo_id": body.mo_id, "publisher_id": body.publisher_id, "mpass_id": body.mpass_id}
+    return {
+        "received_key": time_key(start.received_at, body.contract_id),
+        **{index: None if name is None else month_bucket(name, month) for index, name in named.items()},
+    }
+
+
+def step_of(item: Item) -> Step:
+    """Return the step of an item, as ``step_item`` was given it, if the item was read with its leaf."""
+    return decode_step(item["step"], leaf=item.get("leaf", b""))
+
+
+class _Owed(msgspec.Struct, array_like=True, frozen=True):
+    webhook_id: WebhookId
+    organization_id: OrganizationId
+    type: WebhookType
+    revision: Revision
+    owed_at: UnixMillis
+    problem: bytes | None = None
+
+
+_owed_decoder: Final = msgspec.msgpack.Decoder(tuple[_Owed, ...])
+
+
+def pack_owed(owed: Sequence[OwedDelivery]) -> bytes:
+    """Return messages owed for a contract, without its id."""
+    return msgspec.msgpack.encode(
+        [_Owed(one.webhook_id, one.organization_id, one.type, one.revision, one.owed_at, one.problem) for one in owed]
+    )
+
+
+def owed_of(item: Item) -> tuple[OwedDelivery, ...]:
+    """Return the messages that a step's or an event's item says are owed."""
+    if "owed" not in item:
+        return ()
+    return tuple(
+        OwedDelivery(
+            webhook_id=one.webhook_id,
+            organization_id=one.organization_id,
+            type=one.type,
+            contract_id=item["contract_id"],
+            revision=one.revision,
+            owed_at=one.owed_at,
+            problem=one.problem,
+        )
+        for one in _owed_decoder.decode(item["owed"])
+    )
+
+
+# Heads.
+
+
+def head_item(first: Item, last: Item, *, now: UnixMillis) -> Item:
+    """Return the head of a contract that runs from the item of its first step to that of its ``last``.
+
+    ``now``: a term that is over already is put where the sweep will still look.
+
+    Raises:
+        ValueError: ``first`` is not a first step.
+    """
+    start = step_of(first).start
+    if start is None:
+        raise ValueError(f"contract {first['contract_id']}: expected its first step, got {first['seq']}")
+    body = parse_body(start.body_bytes)
+    return {
+        "contract_id": body.contract_id,
+        "seq": HEAD,
+        "template_id": body.template_id,
+        "version": body.version,
+        "mo": body.mo_id,
+        "publisher": body.publisher_id,
+        "mpass": body.mpass_id,
+        "created_at": body.created_at,
+        "received_at": start.received_at,
+        "received_key": time_key(start.received_at, body.contract_id),
+        "expires_at": start.expires_at,
+        **head_progress(last, received_at=start.received_at),
+        **_expiry_attributes(start, last, now=now),
+    }
+
+
+def head_progress(last: Item, *, received_at: UnixMillis) -> Item:
+    """Return the attributes of a head that move with the contract's ``last`` step."""
+    status, contract_id = last["status"], last["contract_id"]
+    return {
+        "status": status,
+        "revision": last["seq"],
+        "finalized_at": step_of(last).finalized_at,
+        "status_bucket": status_bucket(status, hour_of(received_at), shard_of(contract_id)),
+    }
+
+
+def _expiry_attributes(start: Start, last: Item, *, now: UnixMillis) -> Item:
+    if start.expires_at is None or not is_pending(last["status"]):
+        return {}
+    hour = max(expiry_hour(start.expires_at), hour_of(now))
+    return {"expiry_hour": hour, "expiry_bucket": expiry_bucket(hour, shard_of(last["contract_id"]))}
+
+
+def summary_of(head: Item) -> ContractSummary:
+    """Return a row of a list from a contract's head."""
+    return ContractSummary(
+        contract_id=head["contract_id"],
+        template_id=head["template_id"],
+        version=head["version"],
+        mo_id=head.get("mo"),
+        publisher_id=head.get("publisher"),
+        mpass_id=head.get("mpass"),
+        status=head["status"],
+        created_at=head["created_at"],
+        received_at=head["received_at"],
+        finalized_at=head.get("finalized_at"),
+        revision=head["revision"],
+    )

@@ -1,0 +1,281 @@
+"""Deliveries: one item each, in the partition of its contract, sorted by organization, revision and time.
+
+That order is the line in which an organization gets the messages of a contract. It is read from the table itself, never
+from an index, so that a message is never sent ahead of an older one that an index does not show yet.
+
+A pending delivery stands in the index ``due`` under the time when it is looked at next: its next attempt or the end of
+its lease, and behind another in its line whenever that one is. Who moves the first of a line moves what follows it; if
+a crash comes between, what follows is looked at too early or at the old time, and put right then.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice, zip_longest
+from typing import Final
+
+from moneta.adapters.aws.attributes import Item, Key, Value
+from moneta.adapters.aws.buckets import SHARDS, Calendar, merged
+from moneta.adapters.aws.delivery_items import (
+    delivery_item,
+    delivery_key,
+    due_bucket,
+    line_of,
+    note_delivery,
+    organization_of_place,
+    owed_of_item,
+    pack_attempt,
+    record_of,
+)
+from moneta.adapters.aws.delivery_lists import DeliveryLists
+from moneta.adapters.aws.directory import DynamoDBDirectoryStore
+from moneta.adapters.aws.dynamodb import ConditionFailedError, DynamoDB, Query, Table
+from moneta.adapters.aws.events import DynamoDBEventStore
+from moneta.adapters.aws.tables import DUE, WEBHOOK_ID
+from moneta.application.ports import (
+    AttemptResult,
+    DeliveryQuery,
+    DeliveryRecord,
+    DeliveryStatus,
+    DueDelivery,
+    OwedDelivery,
+    Page,
+    WebhookType,
+)
+from moneta.domain.identifiers import ContractId, OrganizationId, UnixMillis, WebhookId
+from moneta.domain.limits import CACHE_ENTRIES_MAX
+
+CANDIDATES_MAX: Final = 2_000
+"""How many due deliveries one taking chooses among."""
+PAGE: Final = 100
+LOOKED_AT_MAX: Final = 20_000
+"""How many it looks at, those of busy and disabled organizations among them."""
+
+Line = tuple[ContractId, OrganizationId]
+
+
+class DynamoDBDeliveryStore:
+    """See ``ports.DeliveryStore``."""
+
+    def __init__(
+        self, db: DynamoDB, *, calendar: Calendar, directory: DynamoDBDirectoryStore, events: DynamoDBEventStore
+    ) -> None:
+        self._db = db
+        self._calendar = calendar
+        self._directory = directory
+        self._events = events
+        self._lists = DeliveryLists(db, calendar=calendar)
+        self._taken: dict[WebhookId, Key] = {}
+
+    def owe(self, owed: OwedDelivery) -> None:
+        """Write what is owed; once, however often it is called."""
+        note_delivery(self._calendar, owed)
+        due_at = owed.owed_at
+        if owed.revision != 1 or owed.type is WebhookType.REJECTED:  # else it is the first of its line
+            first = next((one for one in self._line(*line_of(owed)) if is_pending(one)), None)
+            due_at = owed.owed_at if first is None else first["due_at"]
+        self._db.put_new(Table.DELIVERIES, delivery_item(owed, due_at=due_at))
+
+    def take_due(
+        self, *, now: UnixMillis, limit: int, lease_s: int, busy: frozenset[OrganizationId] = frozenset()
+    ) -> Sequence[DueDelivery]:
+        """See DeliveryStore.take_due."""
+        lines = iter(_fairly(list(islice(self._due_lines(now, busy), CANDIDATES_MAX))))
+        lease_ends_at = UnixMillis(now + lease_s * 1000)
+        taken: list[DueDelivery] = []
+        while chunk := list(islice(lines, limit - len(taken))):
+            found = self._db.each(lambda line: self._take(line, now=now, lease_ends_at=lease_ends_at), chunk)
+            taken += [due for due in found if due is not None]
+        return taken
+
+    def record(self, results: Sequence[AttemptResult]) -> None:
+        """See DeliveryStore.record.
+
+        The answer is accepted first: if a crash comes before the attempt is written, the message is sent again, and
+        the answer to that, whatever it says, is the same event.
+        """
+        self._db.each(self._record, results)
+
+    def next_due(self) -> UnixMillis | None:
+        """See DeliveryStore.next_due. Deliveries of disabled endpoints are never due."""
+        first = next(self._enabled(self._due(None), frozenset()), None)
+        return None if first is None else UnixMillis(first["due_at"])
+
+    def find(self, webhook_id: WebhookId) -> DeliveryRecord | None:
+        """See DeliveryStore.find."""
+        key = self._key_of(webhook_id)
+        item = None if key is None else self._db.get(Table.DELIVERIES, key)
+        return None if item is None else record_of(item)
+
+    def list(self, query: DeliveryQuery) -> Page[DeliveryRecord]:
+        """See DeliveryStore.list."""
+        return self._lists.list(query)
+
+    def counts(self) -> Mapping[DeliveryStatus, int]:
+        """See DeliveryStore.counts. Reads the whole table: for tests and small hubs; the deployed one has metrics."""
+        counts = dict.fromkeys(DeliveryStatus, 0)
+        for item in self._db.scan(Table.DELIVERIES, attributes=("status",)):
+            counts[DeliveryStatus(item["status"])] += 1
+        return counts
+
+    # Taking.
+
+    def _due(self, now: UnixMillis | None) -> Iterator[Item]:
+        """Give the entries of the index that are due by ``now``, or all, the earliest first."""
+        by_now = "" if now is None else " AND #due_at <= :now"
+        queries = [
+            Query(
+                table=Table.DELIVERIES,
+                index=DUE,
+                where=f"#due_bucket = :bucket{by_now}",
+                values={"bucket": due_bucket(shard)} | ({} if now is None else {"now": now}),
+                page=PAGE,
+            )
+            for shard in range(SHARDS)
+        ]
+        return merged(self._db.query_many(queries), "due_at")
+
+    def _enabled(self, entries: Iterator[Item], busy: frozenset[OrganizationId]) -> Iterator[Item]:
+        """Give the entries of organizations that are not ``busy`` and whose endpoints are not disabled."""
+        asked, left = set(busy), set(busy)
+        entries = islice(entries, LOOKED_AT_MAX)
+        while chunk := [(organization_of_place(one["place"]), one) for one in islice(entries, PAGE)]:
+            new = {organization for organization, _ in chunk} - asked
+            asked |= new
+            left |= self._directory.disabled_among(sorted(new)) if new else frozenset()
+            yield from (entry for organization, entry in chunk if organization not in left)
+
+    def _due_lines(self, now: UnixMillis, busy: frozenset[OrganizationId]) -> Iterator[Line]:
+        """Give each line that something is due in, once."""
+        seen: set[Line] = set()
+        for entry in self._enabled(self._due(now), busy):
+            line = (entry["contract_id"], organization_of_place(entry["place"]))
+            if line not in seen:
+                seen.add(line)
+                yield line
+
+    def _take(self, line: Line, *, now: UnixMillis, lease_ends_at: UnixMillis) -> DueDelivery | None:
+        """Take the first pending delivery of a line, if it is due; None if it is not, or another took it."""
+        pending = [item for item in self._line(*line) if is_pending(item)]
+        if not pending:
+            return None
+        first, *behind = pending
+        if first["due_at"] > now:
+            self._align(behind, first["due_at"])
+            return None
+        if not self._move(first, lease_ends_at):
+            return None
+        self._align(behind, lease_ends_at)
+        self._remember(first)
+        return DueDelivery(owed=owed_of_item(first), attempts_done=len(first["attempts"]))
+
+    def _line(self, contract_id: ContractId, organization: OrganizationId) -> Iterator[Item]:
+        """Give the deliveries of a line, the oldest first, as they are now."""
+        return self._db.query(
+            Query(
+                table=Table.DELIVERIES,
+                where="#contract_id = :contract AND begins_with(#place, :line)",
+                values={"contract": contract_id, "line": f"{organization}#"},
+            )
+        )
+
+    def _move(self, item: Item, due_at: UnixMillis) -> bool:
+        """Change when a delivery is looked at next, if it is still as it was read; tell whether it was."""
+        try:
+            self._db.update(
+                Table.DELIVERIES,
+                delivery_key(item),
+                "SET #due_at = :due_at",
+                values={"due_at": due_at, "before": item["due_at"], "pending": DeliveryStatus.PENDING},
+                condition="#status = :pending AND #due_at = :before",
+            )
+        except ConditionFailedError:
+            return False
+        return True
+
+    def _align(self, behind: Sequence[Item], due_at: UnixMillis) -> None:
+        """Let what stands behind be looked at when the first of its line is."""
+        for item in behind:
+            if item["due_at"] != due_at:
+                self._move(item, due_at)
+
+    # Recording.
+
+    def _record(self, result: AttemptResult) -> None:
+        key = self._key_of(result.webhook_id)
+        if key is None:
+            raise ValueError(f"delivery {result.webhook_id}: an attempt, but it is not owed")
+        if result.answer is not None:
+            self._events.accept_one(result.answer)
+        if result.disables_endpoint:
+            self._directory.disable_endpoint(result.organization_id, at=result.attempt.at)
+        if self._write_attempt(key, result):
+            self._move_line(key, result)
+
+    def _write_attempt(self, key: Key, result: AttemptResult) -> bool:
+        """Write an attempt of a pending delivery, and tell whether it was pending. Once, however often it is called."""
+        attempt = pack_attempt(result.attempt)
+        values: dict[str, Value] = {"attempts": [attempt], "attempt": attempt, "pending": DeliveryStatus.PENDING}
+        if result.status is DeliveryStatus.PENDING:
+            change, values["due_at"] = ", #due_at = :due_at", result.retry_at or result.attempt.at
+        else:
+            change, values["status"] = ", #status = :status REMOVE #due_bucket, #due_at", result.status
+        try:
+            self._db.update(
+                Table.DELIVERIES,
+                key,
+                f"SET #attempts = list_append(#attempts, :attempts){change}",
+                values=values,
+                condition="#status = :pending AND NOT contains(#attempts, :attempt)",
+            )
+        except ConditionFailedError as error:
+            if error.item is not None and attempt not in error.item["attempts"]:
+                self._write_late_attempt(key, result)
+            return False
+        return True
+
+    def _write_late_attempt(self, key: Key, result: AttemptResult) -> None:
+        """Add the attempt of a lease that ran out; what is settled stays so, save that what did arrive is delivered."""
+        values: dict[str, Value] = {"attempts": [pack_attempt(result.attempt)]}
+        expression = "SET #attempts = list_append(#attempts, :attempts)"
+        if result.status is DeliveryStatus.DELIVERED:
+            expression, values["status"] = f"{expression}, #status = :status", result.status
+        self._db.update(Table.DELIVERIES, key, expression, values=values)
+
+    def _move_line(self, key: Key, result: AttemptResult) -> None:
+        """Bring forward what stood behind a delivery that is settled, or let it wait for the next attempt."""
+        line = self._line(ContractId(str(key["contract_id"])), organization_of_place(str(key["place"])))
+        pending = [item for item in line if is_pending(item)]
+        if pending and result.status is not DeliveryStatus.PENDING:
+            self._move(pending[0], result.attempt.at)
+            self._align(pending[1:], result.attempt.at)
+        elif pending:
+            self._align(pending[1:], pending[0]["due_at"])
+
+    def _key_of(self, webhook_id: WebhookId) -> Key | None:
+        """Return the key of a delivery: what this process took it does not look up, since the index lags."""
+        if webhook_id in self._taken:
+            return self._taken[webhook_id]
+        values = {"webhook_id": webhook_id}
+        query = Query(
+            table=Table.DELIVERIES, index=WEBHOOK_ID, where="#webhook_id = :webhook_id", values=values, page=1
+        )
+        entry = next(self._db.query(query), None)
+        return None if entry is None else delivery_key(entry)
+
+    def _remember(self, item: Item) -> None:
+        if len(self._taken) >= CACHE_ENTRIES_MAX:
+            self._taken.clear()
+        self._taken[item["webhook_id"]] = delivery_key(item)
+
+
+def is_pending(item: Item) -> bool:
+    """Tell whether a delivery is pending."""
+    return bool(item["status"] == DeliveryStatus.PENDING)
+
+
+def _fairly(lines: Sequence[Line]) -> Iterator[Line]:
+    """Give the lines one organization after the other in turn, so that none with many keeps the others waiting."""
+    by_organization: dict[OrganizationId, list[Line]] = {}
+    for line in lines:
+        by_organization.setdefault(line[1], []).append(line)
+    turns = chain.from_iterable(zip_longest(*by_organization.values()))
+    return (line for line in turns if line is not None)

@@ -1,0 +1,137 @@
+"""A delivery as the item of its table.
+
+``place``, the sort key, holds whom it is for, the contract's revision and the time, in this order, and its own id; so
+none of them is stored twice. The attempts stand in the item, a byte string each: there are ten at most.
+"""
+
+from typing import Final
+
+import msgspec
+
+from moneta.adapters.aws.attributes import Item, Key
+from moneta.adapters.aws.buckets import (
+    DELIVERY_MONTHS,
+    MILLIS_DIGITS,
+    Calendar,
+    month_bucket,
+    month_of,
+    shard_of,
+    time_key,
+)
+from moneta.application.ports import (
+    Attempt,
+    DeliveryRecord,
+    DeliveryStatus,
+    OwedDelivery,
+    WebhookType,
+)
+from moneta.domain.identifiers import ContractId, OrganizationId, Revision, UnixMillis, WebhookId
+
+REVISION_DIGITS: Final = 10
+
+
+class _Attempt(msgspec.Struct, array_like=True, frozen=True):
+    at: UnixMillis
+    duration_ms: int
+    http_status: int | None
+    failure: str | None
+    snippet: bytes
+
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final = msgspec.msgpack.Decoder(_Attempt)
+
+
+def delivery_item(owed: OwedDelivery, *, due_at: UnixMillis) -> Item:
+    """Return the item of a delivery that was never tried."""
+    return {
+        "contract_id": owed.contract_id,
+        "place": _place(owed),
+        "webhook_id": owed.webhook_id,
+        "organization_id": month_bucket(owed.organization_id, month_of(owed.owed_at)),
+        "owed_key": time_key(owed.owed_at, owed.webhook_id),
+        "type": owed.type,
+        "problem": owed.problem,
+        "status": DeliveryStatus.PENDING,
+        "attempts": [],
+        "due_bucket": due_bucket(shard_of(owed.contract_id)),
+        "due_at": due_at,
+    }
+
+
+def _place(owed: OwedDelivery) -> str:
+    moment = f"{owed.owed_at:0{MILLIS_DIGITS}d}"
+    return f"{owed.organization_id}#{owed.revision:0{REVISION_DIGITS}d}#{moment}#{owed.webhook_id}"
+
+
+def due_bucket(shard: int) -> str:
+    """Return the partition of the index ``due`` that has the pending deliveries of a shard."""
+    return f"due#{shard}"
+
+
+def delivery_key(item: Item) -> Key:
+    """Return the key of a delivery."""
+    return {"contract_id": item["contract_id"], "place": item["place"]}
+
+
+def line_of(owed: OwedDelivery) -> tuple[ContractId, OrganizationId]:
+    """Return the line that a delivery stands in."""
+    return owed.contract_id, owed.organization_id
+
+
+def organization_of_place(place: str) -> OrganizationId:
+    """Return whom a delivery is for."""
+    return OrganizationId(place.split("#", 1)[0])
+
+
+def deliveries_kind(shard: int) -> str:
+    """Return the calendar's kind that knows, by month, the organizations of a shard with deliveries."""
+    return f"{DELIVERY_MONTHS}#{shard}"
+
+
+def note_delivery(calendar: Calendar, owed: OwedDelivery) -> None:
+    """Let the calendar know of a delivery's month and organization."""
+    kind = deliveries_kind(shard_of(owed.organization_id))
+    calendar.note(kind, month_of(owed.owed_at), owed.organization_id)
+
+
+def owed_of_item(item: Item) -> OwedDelivery:
+    """Return what a delivery's item says is owed."""
+    organization, revision, moment, webhook_id = item["place"].split("#", 3)
+    return OwedDelivery(
+        webhook_id=WebhookId(webhook_id),
+        organization_id=OrganizationId(organization),
+        type=WebhookType(item["type"]),
+        contract_id=item["contract_id"],
+        revision=Revision(int(revision)),
+        owed_at=UnixMillis(int(moment)),
+        problem=item.get("problem"),
+    )
+
+
+def record_of(item: Item) -> DeliveryRecord:
+    """Return a delivery with its attempts."""
+    return DeliveryRecord(
+        owed=owed_of_item(item),
+        status=DeliveryStatus(item["status"]),
+        next_attempt_at=item.get("due_at"),
+        attempts=tuple(map(attempt_of, item["attempts"])),
+    )
+
+
+def pack_attempt(attempt: Attempt) -> bytes:
+    """Return an attempt as it stands in its delivery's item."""
+    packed = _Attempt(attempt.at, attempt.duration_ms, attempt.http_status, attempt.failure, attempt.snippet)
+    return _encoder.encode(packed)
+
+
+def attempt_of(raw: bytes) -> Attempt:
+    """Return the attempt that ``pack_attempt`` was given."""
+    packed = _decoder.decode(raw)
+    return Attempt(
+        at=packed.at,
+        duration_ms=packed.duration_ms,
+        http_status=packed.http_status,
+        failure=packed.failure,
+        snippet=packed.snippet,
+    )

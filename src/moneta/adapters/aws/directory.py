@@ -1,0 +1,252 @@
+"""The directory: one table of few and small items, read consistently, changed by transactions.
+
+Every read here is fresh. A cache, which the port allows, belongs to a function's instance and comes with it; reading
+a batch's directory takes a handful of calls whatever the size of the batch.
+"""
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TypeVar
+
+from moneta.adapters.aws.attributes import Item, Key
+from moneta.adapters.aws.buckets import merged
+from moneta.adapters.aws.directory_changes import actions_of, failure_of
+from moneta.adapters.aws.directory_items import (
+    COMPROMISED,
+    ENDPOINT,
+    HOLDER,
+    IDENTITIES,
+    ISSUERS,
+    KEYS,
+    ORGANIZATION,
+    POSITION,
+    SWEPT,
+    TEMPLATES,
+    code_name,
+    endpoint_of,
+    identity_of,
+    keys_of_item,
+    mpass_key,
+    mpass_listing,
+    mpass_of,
+    organization_key,
+    organization_listing,
+    organization_of,
+    position_part,
+    remembered_key,
+    remembered_of,
+    template_key,
+    template_of,
+)
+from moneta.adapters.aws.dynamodb import (
+    BATCH_GET_MAX,
+    ConditionFailedError,
+    DynamoDB,
+    Query,
+    Table,
+    TransactionFailedError,
+)
+from moneta.adapters.aws.pages import PLACE_END, Seen, decode_cursor, fill_page
+from moneta.adapters.aws.tables import LISTING
+from moneta.application.ports import DirectoryChange, Endpoint, Identity, Page, RememberedAnswer
+from moneta.domain.identifiers import KeyId, MPassId, OrganizationId, RegistrySeq, UnixMillis
+from moneta.domain.keys import RegisteredKey
+from moneta.domain.mpasses import MPass, MPassStatus
+from moneta.domain.organizations import Organization, OrganizationKind, OrganizationStatus
+from moneta.domain.templates import TemplateRecord
+
+Listed = TypeVar("Listed")
+
+
+class DynamoDBDirectoryStore:
+    """See ``ports.DirectoryStore``."""
+
+    def __init__(self, db: DynamoDB) -> None:
+        self._db = db
+
+    def registry_position(self) -> RegistrySeq:
+        """See DirectoryStore.registry_position."""
+        return RegistrySeq(self._number(POSITION))
+
+    def organizations(
+        self,
+        ids: Sequence[OrganizationId],
+        *,
+        is_fresh: bool = False,  # noqa: ARG002  # every read is
+    ) -> Mapping[OrganizationId, Organization]:
+        """See DirectoryStore.organizations."""
+        found = self._get_all([organization_key(one, ORGANIZATION) for one in ids])
+        return {item["id"]: organization_of(item) for item in found}
+
+    def keys_of(
+        self,
+        owners: Sequence[OrganizationId],
+        *,
+        is_fresh: bool = False,  # noqa: ARG002  # every read is
+    ) -> Mapping[OrganizationId, Mapping[KeyId, RegisteredKey]]:
+        """See DirectoryStore.keys_of."""
+        return {
+            item["id"]: keys_of_item(item) for item in self._get_all([organization_key(one, KEYS) for one in owners])
+        }
+
+    def compromised_since(self, seq: RegistrySeq) -> Sequence[RegisteredKey]:
+        """See DirectoryStore.compromised_since."""
+        query = Query(
+            table=Table.DIRECTORY,
+            where="#object = :object AND #part > :seq",
+            values={"object": COMPROMISED, "seq": position_part(seq)},
+        )
+        places = list(self._db.query(query))
+        keys = self.keys_of([place["owner"] for place in places])
+        return [keys[place["owner"]][place["key_id"]] for place in places]
+
+    def swept_to(self) -> RegistrySeq:
+        """See DirectoryStore.swept_to."""
+        return RegistrySeq(self._number(SWEPT))
+
+    def mark_swept(self, seq: RegistrySeq) -> None:
+        """See DirectoryStore.mark_swept."""
+        try:
+            self._db.update(
+                Table.DIRECTORY,
+                SWEPT,
+                "SET #seq = :seq",
+                values={"seq": seq},
+                condition="attribute_not_exists(#seq) OR #seq < :seq",
+            )
+        except ConditionFailedError:
+            return  # Another sweep has come farther.
+
+    def mpasses(self, ids: Sequence[MPassId]) -> Mapping[MPassId, MPass]:
+        """See DirectoryStore.mpasses."""
+        return {item["id"]: mpass_of(item) for item in self._get_all([mpass_key(one) for one in ids])}
+
+    def template(self, name: str, version: int) -> TemplateRecord | None:
+        """See DirectoryStore.template."""
+        item = self._db.get(Table.DIRECTORY, template_key(name, version))
+        return None if item is None else template_of(item)
+
+    def templates(self, name: str | None = None) -> Sequence[TemplateRecord]:
+        """See DirectoryStore.templates."""
+        found = [template_of(item) for item in self._parts(TEMPLATES, "" if name is None else f"{name}#")]
+        return sorted(found, key=lambda record: (record.name, record.version))
+
+    def identities(self) -> Sequence[Identity]:
+        """See DirectoryStore.identities."""
+        return sorted(map(identity_of, self._parts(IDENTITIES)), key=lambda identity: identity.created_at)
+
+    def endpoints(self, ids: Sequence[OrganizationId]) -> Mapping[OrganizationId, Endpoint]:
+        """See DirectoryStore.endpoints."""
+        keys = [organization_key(one, part) for one in ids for part in (ORGANIZATION, ENDPOINT)]
+        found = {(item["object"], item["part"]): item for item in self._get_all(keys)}
+        organizations = [organization_of(item) for (_, part), item in found.items() if part == ORGANIZATION]
+        return {
+            one.organization_id: endpoint_of(one, found.get((f"org#{one.organization_id}", ENDPOINT), {}))
+            for one in organizations
+        }
+
+    def disabled_among(self, ids: Sequence[OrganizationId]) -> frozenset[OrganizationId]:
+        """Return those of ``ids`` whose endpoints are disabled."""
+        found = self._get_all([organization_key(one, ENDPOINT) for one in ids])
+        return frozenset(OrganizationId(item["object"].removeprefix("org#")) for item in found if "disabled_at" in item)
+
+    def disable_endpoint(self, organization: OrganizationId, *, at: UnixMillis) -> None:
+        """Mark the endpoint as disabled, unless it is."""
+        self._db.update(
+            Table.DIRECTORY,
+            organization_key(organization, ENDPOINT),
+            "SET #disabled_at = if_not_exists(#disabled_at, :at)",
+            values={"at": at},
+        )
+
+    def list_organizations(
+        self,
+        kind: OrganizationKind,
+        *,
+        code: str | None,
+        status: OrganizationStatus | None,
+        limit: int,
+        cursor: str | None,
+    ) -> Page[Organization]:
+        """See DirectoryStore.list_organizations."""
+        asked = ("organizations", kind, code, status)
+        high = decode_cursor(asked, cursor) or PLACE_END
+        found = self._holders(kind, code) if code else self._listed([organization_listing(kind)], high=high)
+        seen = ((str(one["listing_key"]), organization_of(one)) for one in found if one["listing_key"] < high)
+        return fill_page(
+            asked, _fitting(seen, lambda one: status in {None, one.status} and code in {None, one.code}), limit
+        )
+
+    def list_mpasses(
+        self,
+        *,
+        mo_id: OrganizationId | None,
+        status: MPassStatus | None,
+        now: UnixMillis,
+        limit: int,
+        cursor: str | None,
+    ) -> Page[MPass]:
+        """See DirectoryStore.list_mpasses."""
+        asked = ("mpasses", mo_id, status)
+        high = decode_cursor(asked, cursor) or PLACE_END
+        issuers = [item["part"] for item in self._parts(ISSUERS)] if mo_id is None else [mo_id]
+        found = self._listed([mpass_listing(one) for one in issuers], high=high)
+        seen = ((str(one["listing_key"]), mpass_of(one)) for one in found)
+        return fill_page(asked, _fitting(seen, lambda one: status in {None, one.status_at(now)}), limit)
+
+    def remembered(self, caller: OrganizationId, idempotency_key: str) -> RememberedAnswer | None:
+        """See DirectoryStore.remembered."""
+        item = self._db.get(Table.DIRECTORY, remembered_key(caller, idempotency_key))
+        return None if item is None else remembered_of(item)
+
+    def apply(self, change: DirectoryChange) -> None:
+        """See DirectoryStore.apply."""
+        actions = actions_of(change, self.keys_of(list(dict.fromkeys(key.owner for key in change.keys))))
+        try:
+            self._db.transact([action.write for action in actions], request_id=str(uuid.uuid4()))
+        except TransactionFailedError as error:
+            raise failure_of(actions, error.failed) from error
+
+    def _number(self, key: Key) -> int:
+        item = self._db.get(Table.DIRECTORY, key)
+        return 0 if item is None else int(item["seq"])
+
+    def _get_all(self, keys: Sequence[Key]) -> list[Item]:
+        unique = {tuple(key.items()): key for key in keys}
+        return self._db.batch_get(Table.DIRECTORY, list(unique.values()))
+
+    def _parts(self, name: str, prefix: str = "") -> Iterator[Item]:
+        """Give the items of one object whose part begins with ``prefix``."""
+        where, values = "#object = :object", {"object": name}
+        if prefix:
+            where, values = f"{where} AND begins_with(#part, :prefix)", values | {"prefix": prefix}
+        return self._db.query(Query(table=Table.DIRECTORY, where=where, values=values))
+
+    def _holders(self, kind: OrganizationKind, code: str) -> Iterator[Item]:
+        """Give the item of the organization that holds a code."""
+        holder = self._db.get(Table.DIRECTORY, {"object": f"code#{code_name(kind, code)}", "part": HOLDER})
+        if holder is not None:
+            yield from self._get_all([organization_key(holder["owner"], ORGANIZATION)])
+
+    def _listed(self, partitions: Sequence[str], *, high: str) -> Iterator[Item]:
+        """Give the items of partitions of the index ``listing`` below a key, the latest first, as they are now."""
+        queries = [
+            Query(
+                table=Table.DIRECTORY,
+                index=LISTING,
+                where="#listing = :listing AND #listing_key < :high",
+                values={"listing": partition, "high": high},
+                is_descending=True,
+                page=BATCH_GET_MAX,
+            )
+            for partition in partitions
+        ]
+        entries = merged(self._db.query_many(queries), "listing_key", reverse=True)
+        while chunk := [{"object": one["object"], "part": one["part"]} for one in islice(entries, BATCH_GET_MAX)]:
+            items = self._db.batch_get(Table.DIRECTORY, chunk)
+            yield from sorted(items, key=lambda item: str(item["listing_key"]), reverse=True)
+
+
+def _fitting(found: Iterator[tuple[str, Listed]], fits: Callable[[Listed], bool]) -> Iterator[Seen[Listed]]:
+    return (Seen(place, item if fits(item) else None) for place, item in found)

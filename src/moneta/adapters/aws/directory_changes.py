@@ -1,0 +1,199 @@
+"""A change of the directory as one transaction, and what it means when one of its conditions does not hold.
+
+Here alone two items must agree: an object and what it holds for ever, a key and the registry's position. Management is
+rare, so twice the write units do not matter. Every change of a key moves the position, on condition that it stands
+where it was read; so while the position holds, no key has changed.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from moneta.adapters.aws.attributes import Item, Value
+from moneta.adapters.aws.directory_items import (
+    COMPROMISED,
+    ENDPOINT,
+    ISSUERS,
+    POSITION,
+    code_name,
+    holder_item,
+    identity_item,
+    keys_item,
+    mpass_item,
+    organization_item,
+    organization_key,
+    pack_secrets,
+    position_part,
+    remembered_item,
+    template_item,
+)
+from moneta.adapters.aws.dynamodb import Table, Write
+from moneta.application.ports import DirectoryChange, DirectoryConflictError
+from moneta.domain.errors import CodeTakenError, KeyTakenError, Refused, TemplateExistsError
+from moneta.domain.identifiers import KeyId, OrganizationId
+from moneta.domain.keys import KeyStatus, RegisteredKey
+from moneta.domain.mpasses import MPass
+from moneta.domain.organizations import Organization
+from moneta.domain.templates import TemplateRecord
+
+IS_NEW: Final = "attribute_not_exists(#object)"
+IS_AS_READ: Final = "#revision = :before"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A write of the transaction, and what it means that its condition does not hold."""
+
+    write: Write
+    refusal: Refused | DirectoryConflictError
+
+
+def failure_of(actions: Sequence[Action], failed: Sequence[int]) -> Refused | DirectoryConflictError:
+    """Return the error for the places that failed: first what no second try can mend."""
+    errors = [actions[place].refusal for place in failed]
+    final = [error for error in errors if isinstance(error, Refused)]
+    return [*final, *errors, DirectoryConflictError("the directory is being changed by another")][0]
+
+
+def actions_of(change: DirectoryChange, stored: Mapping[OrganizationId, Mapping[KeyId, RegisteredKey]]) -> list[Action]:
+    """Return the transaction that makes ``change``. ``stored``: the keys now of every owner of a key in it.
+
+    Raises:
+        KeyTakenError: A new key is its owner's already.
+        DirectoryConflictError: A key is no longer as it was read.
+    """
+    actions = [_put(_record_item(change.record))]
+    if change.organization is not None:
+        actions += _organization(change.organization)
+    if change.keys:
+        actions += _keys(change.keys, stored)
+    actions += _endpoints(change)
+    if change.mpass is not None:
+        actions += _mpass(change.mpass)
+    if change.template is not None:
+        actions.append(_template(change.template))
+    if change.identity is not None:
+        actions.append(_put(identity_item(change.identity), is_new="identity"))
+    if change.remember is not None:
+        actions.append(_put(remembered_item(change.remember), is_new="Idempotency-Key"))
+    return actions
+
+
+def _organization(organization: Organization) -> Iterator[Action]:
+    yield _put_revision(organization_item(organization), organization.revision, what="organization")
+    taken = CodeTakenError(f"{organization.kind} code {organization.code} was given out before", got=organization.code)
+    name = code_name(organization.kind, organization.code)
+    yield _hold(holder_item("code", name, organization.organization_id), taken)
+
+
+def _keys(
+    keys: Sequence[RegisteredKey], stored: Mapping[OrganizationId, Mapping[KeyId, RegisteredKey]]
+) -> Iterator[Action]:
+    yield _move_position(keys)
+    for owner in dict.fromkeys(key.owner for key in keys):
+        merged = dict(stored.get(owner, {}))
+        for key in keys:
+            if key.owner == owner:
+                _check_as_read(key, merged.get(key.key_id))
+                merged[key.key_id] = key
+        yield _put(keys_item(owner, list(merged.values())))
+    for key in keys:
+        if len(key.changes) == 1:
+            yield _hold_new(holder_item("key", key.key_id, key.owner), _taken(key))
+        if key.status is KeyStatus.COMPROMISED:
+            place = {"object": COMPROMISED, "part": position_part(key.changes[-1].seq)}
+            yield _put({**place, "owner": key.owner, "key_id": key.key_id})
+
+
+def _check_as_read(key: RegisteredKey, stored: RegisteredKey | None) -> None:
+    if stored is not None and len(key.changes) == 1:
+        raise _taken(key)
+    before = () if stored is None else stored.changes
+    if before != key.changes[:-1]:
+        raise DirectoryConflictError(f"key {key.key_id}: no longer as it was read")
+
+
+def _taken(key: RegisteredKey) -> KeyTakenError:
+    return KeyTakenError(f"key {key.key_id} stands in the registry already", kid=key.key_id)
+
+
+def _move_position(keys: Sequence[RegisteredKey]) -> Action:
+    seqs = sorted(key.changes[-1].seq for key in keys)
+    conflict = DirectoryConflictError(f"registry: expected to go on before {seqs[0]}")
+    if seqs != list(range(seqs[0], seqs[0] + len(seqs))):
+        raise conflict
+    condition = "#seq = :before" if seqs[0] > 1 else "attribute_not_exists(#seq)"
+    values: dict[str, Value] = {"seq": seqs[-1]}
+    if seqs[0] > 1:
+        values["before"] = seqs[0] - 1
+    return Action(
+        Write(table=Table.DIRECTORY, key=POSITION, expression="SET #seq = :seq", values=values, condition=condition),
+        conflict,
+    )
+
+
+def _endpoints(change: DirectoryChange) -> Iterator[Action]:
+    """Secrets and the end of a disabling: one update of an endpoint, since a transaction takes no item twice."""
+    secrets = {} if change.secrets is None else dict([change.secrets])
+    enabled = () if change.enables_endpoint is None else (change.enables_endpoint,)
+    for owner in dict.fromkeys([*secrets, *enabled]):
+        parts = ["SET #secrets = :secrets"] if owner in secrets else []
+        parts += ["REMOVE #disabled_at"] if owner in enabled else []
+        values = {"secrets": pack_secrets(secrets[owner])} if owner in secrets else {}
+        key = organization_key(owner, ENDPOINT)
+        write = Write(table=Table.DIRECTORY, key=key, expression=" ".join(parts), values=values)
+        yield Action(write, DirectoryConflictError("endpoint"))
+
+
+def _mpass(mpass: MPass) -> Iterator[Action]:
+    yield _put_revision(mpass_item(mpass), mpass.revision, what="mPass")
+    if mpass.revision == 1:
+        taken = DirectoryConflictError("mPass number: expected none in the store")
+        yield _hold_new(holder_item("number", mpass.number, mpass.mpass_id), taken)
+        yield _put({"object": ISSUERS, "part": mpass.mo_id})
+
+
+def _template(record: TemplateRecord) -> Action:
+    action = _put_revision(template_item(record), record.revision, what="template")
+    if record.revision > 1:
+        return action
+    exists = TemplateExistsError(
+        f"template {record.name} has a version {record.version}", template=record.name, version=record.version
+    )
+    return Action(action.write, exists)
+
+
+def _record_item(record: bytes) -> Item:
+    return {"object": f"record#{hashlib.sha256(record).hexdigest()}", "part": "record", "leaf": record}
+
+
+def _put(item: Item, *, is_new: str | None = None) -> Action:
+    """Put an item; ``is_new``: what it is, where there must be none."""
+    write = Write(table=Table.DIRECTORY, item=item, condition="" if is_new is None else IS_NEW)
+    return Action(write, DirectoryConflictError(f"{is_new}: expected none in the store"))
+
+
+def _put_revision(item: Item, revision: int, *, what: str) -> Action:
+    """Put an item over its revision before, or where there is none."""
+    conflict = DirectoryConflictError(f"{what}: expected revision {revision - 1} in the store")
+    if revision == 1:
+        return Action(Write(table=Table.DIRECTORY, item=item, condition=IS_NEW), conflict)
+    write = Write(table=Table.DIRECTORY, item=item, condition=IS_AS_READ, values={"before": revision - 1})
+    return Action(write, conflict)
+
+
+def _hold(item: Item, refusal: Refused | DirectoryConflictError) -> Action:
+    """Hold what is given out once, for the first time or again."""
+    write = Write(
+        table=Table.DIRECTORY,
+        item=item,
+        condition=f"{IS_NEW} OR #owner = :owner",
+        values={"owner": item["owner"]},
+    )
+    return Action(write, refusal)
+
+
+def _hold_new(item: Item, refusal: Refused | DirectoryConflictError) -> Action:
+    """Hold what is given out once, for the first time."""
+    return Action(Write(table=Table.DIRECTORY, item=item, condition=IS_NEW), refusal)

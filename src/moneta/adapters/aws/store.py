@@ -1,0 +1,91 @@
+"""The DynamoDB store put together: its tables, and the ports that they serve."""
+
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+from botocore.config import Config
+from botocore.session import Session
+
+from moneta.adapters.aws.buckets import Calendar
+from moneta.adapters.aws.contracts import DynamoDBContractStore
+from moneta.adapters.aws.deliveries import DynamoDBDeliveryStore
+from moneta.adapters.aws.directory import DynamoDBDirectoryStore
+from moneta.adapters.aws.dynamodb import THREADS_MAX, DynamoDB, Table
+from moneta.adapters.aws.events import DynamoDBEventStore
+from moneta.adapters.aws.tables import table_definition
+from moneta.application.ports import Clock
+
+CONNECT_TIMEOUT_S: Final = 2
+READ_TIMEOUT_S: Final = 5
+TRIES_MAX: Final = 4
+LOCAL_REGION: Final = "us-east-1"
+LOCAL_CREDENTIALS: Final = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
+"""What DynamoDB Local takes, which looks at no secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class DynamoDBStore:
+    """Every store port on DynamoDB, but for the queue. Safe for threads; any number of processes may share it."""
+
+    db: DynamoDB
+    client: Any  # botocore has no types
+    events: DynamoDBEventStore
+    contracts: DynamoDBContractStore
+    deliveries: DynamoDBDeliveryStore
+    directory: DynamoDBDirectoryStore
+
+    @classmethod
+    def connect(cls, endpoint_url: str | None, table_prefix: str, clock: Clock) -> Self:
+        """Return the store whose tables begin with ``table_prefix``. Nothing is asked of the service yet.
+
+        ``endpoint_url``: DynamoDB Local's; None for the service itself, in the region and with the credentials of
+        the environment.
+        """
+        return cls.on(make_client(endpoint_url), table_prefix, clock)
+
+    @classmethod
+    def on(cls, client: Any, table_prefix: str, clock: Clock) -> Self:  # botocore has no types
+        """Return the store on a client. See ``connect``."""
+        db = DynamoDB(client, prefix=table_prefix)
+        calendar = Calendar(db)
+        events = DynamoDBEventStore(db, clock)
+        directory = DynamoDBDirectoryStore(db)
+        deliveries = DynamoDBDeliveryStore(db, calendar=calendar, directory=directory, events=events)
+        contracts = DynamoDBContractStore(db, clock, calendar=calendar, deliveries=deliveries)
+        return cls(db, client, events, contracts, deliveries, directory)
+
+    def create_tables(self) -> None:
+        """Make the tables, for tests and local use; the deployed template makes its own."""
+        for table in Table:
+            self.client.create_table(**table_definition(table, self.db.table_name(table)))
+        for table in Table:
+            self.client.get_waiter("table_exists").wait(TableName=self.db.table_name(table))
+
+    def delete_tables(self) -> None:
+        """Drop the tables that ``create_tables`` made."""
+        for table in Table:
+            self.client.delete_table(TableName=self.db.table_name(table))
+
+    def relay(self) -> int:
+        """Complete what a crash left unfinished, and return how many changes that was. See ``commits``."""
+        return self.contracts.relay()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.db.close()
+
+
+def make_client(endpoint_url: str | None) -> Any:  # botocore has no types
+    """Return a client that tries again, a few times and with jitter, what was throttled, timed out or failed."""
+    config = Config(
+        connect_timeout=CONNECT_TIMEOUT_S,
+        read_timeout=READ_TIMEOUT_S,
+        retries={"mode": "standard", "total_max_attempts": TRIES_MAX},
+        max_pool_connections=THREADS_MAX,
+        parameter_validation=False,  # The service validates too, and refuses what is wrong.
+        tcp_keepalive=True,
+    )
+    if endpoint_url is None:
+        return Session().create_client("dynamodb", config=config)
+    local = config.merge(Config(region_name=LOCAL_REGION, proxies={}))
+    return Session().create_client("dynamodb", endpoint_url=endpoint_url, config=local, **LOCAL_CREDENTIALS)

@@ -1,0 +1,224 @@
+"""Deliveries: owed in the commit that causes them, taken in order, and what became of each attempt.
+
+The rules:
+
+1. Of one contract and organization only the oldest pending delivery has a ``due_at``; the one behind it gets its own
+   when the first is settled. So what is behind is never looked at, however much of it there is.
+2. Each look goes from organization to organization, never through the deliveries of one that is busy or disabled: a
+   hundred thousand pending to a dead endpoint cost the others one step of an index.
+3. What is settled stays so: the late result of a lease that ran out adds its attempt and changes nothing else, save
+   that a dead delivery which did arrive is delivered.
+"""
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Final
+
+import apsw
+
+from moneta.adapters.embedded.database import Database, Row, insert, row, rows, value
+from moneta.adapters.embedded.delivery_lists import list_deliveries, read_delivery
+from moneta.adapters.embedded.directory_changes import disable_endpoint
+from moneta.adapters.embedded.events import accept_event
+from moneta.adapters.embedded.schema import (
+    DELIVERY_STATUS_CODES,
+    DELIVERY_STATUSES,
+    WEBHOOK_TYPE_CODES,
+    Writing,
+    owed_delivery,
+    ref_of,
+)
+from moneta.application.ports import (
+    AttemptResult,
+    Clock,
+    DeliveryQuery,
+    DeliveryRecord,
+    DeliveryStatus,
+    DueDelivery,
+    OwedDelivery,
+    Page,
+)
+from moneta.domain.identifiers import OrganizationId, UnixMillis, WebhookId
+
+
+def owe(writing: Writing, owed: OwedDelivery) -> None:
+    """Write what is owed; once for each ``webhook_id``."""
+    connection, organization, contract = (
+        writing.connection,
+        writing.ref(owed.organization_id),
+        writing.ref(owed.contract_id),
+    )
+    facts = (WEBHOOK_TYPE_CODES[owed.type], contract, owed.revision, owed.owed_at, owed.problem)
+    delivery = insert(connection, _OWE, (owed.webhook_id, organization, *facts))
+    if delivery is not None:
+        is_behind = value(connection, _IN_LINE, (contract, organization)) is not None
+        due_at = None if is_behind else owed.owed_at
+        connection.execute(_WAIT, (delivery, organization, contract, due_at))
+
+
+_OWE: Final = """
+INSERT INTO deliveries (webhook_id, organization, type, contract, revision, owed_at, problem)
+VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+"""
+_IN_LINE: Final = "SELECT delivery FROM pending WHERE contract = ? AND organization = ? ORDER BY delivery LIMIT 1"
+_WAIT: Final = "INSERT INTO pending (delivery, organization, contract, due_at) VALUES (?, ?, ?, ?)"
+
+
+class SQLiteDeliveryStore:
+    """See ``ports.DeliveryStore``."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def take_due(
+        self, *, now: UnixMillis, limit: int, lease_s: int, busy: frozenset[OrganizationId] = frozenset()
+    ) -> Sequence[DueDelivery]:
+        """See DeliveryStore.take_due."""
+        with self._database.read() as connection:  # An idle worker should not wait for the writer.
+            busy_refs = {ref_of(connection, organization) for organization in busy}
+            if not _due_organizations(connection, now, busy_refs):
+                return ()
+        with self._database.lease() as connection:
+            organizations = _due_organizations(connection, now, busy_refs)
+            taken = _take_fairly(connection, organizations, now=now, limit=limit)
+            connection.executemany(_LEASE, [(now + lease_s * 1000, delivery) for delivery in taken])
+            return [_due(rows(connection, _DUE, (delivery,))[0]) for delivery in taken]
+
+    def record(self, results: Sequence[AttemptResult]) -> None:
+        """See DeliveryStore.record."""
+        with self._database.write() as connection:
+            writing, received_at = Writing(connection), self._clock.now_ms()
+            for result in results:
+                _record(connection, result)
+                if result.answer is not None:
+                    accept_event(writing, result.answer, received_at=received_at)
+                if result.disables_endpoint:
+                    disable_endpoint(writing, result.organization_id, at=result.attempt.at)
+
+    def next_due(self) -> UnixMillis | None:
+        """See DeliveryStore.next_due. Deliveries of disabled endpoints are never due."""
+        with self._database.read() as connection:
+            return min((due_at for _, due_at in rows(connection, _ORGANIZATIONS)), default=None)
+
+    def find(self, webhook_id: WebhookId) -> DeliveryRecord | None:
+        """See DeliveryStore.find."""
+        with self._database.read() as connection:
+            return read_delivery(connection, webhook_id)
+
+    def list(self, query: DeliveryQuery) -> Page[DeliveryRecord]:
+        """See DeliveryStore.list."""
+        with self._database.read() as connection:
+            return list_deliveries(connection, query)
+
+    def counts(self) -> Mapping[DeliveryStatus, int]:
+        """See DeliveryStore.counts."""
+        with self._database.read() as connection:
+            total, pending, dead = rows(connection, _COUNTS)[0]
+        return {
+            DeliveryStatus.PENDING: pending,
+            DeliveryStatus.DELIVERED: total - pending - dead,
+            DeliveryStatus.DEAD: dead,
+        }
+
+
+_ORGANIZATIONS: Final = """
+WITH RECURSIVE waiting (organization) AS (
+    SELECT min(organization) FROM pending INDEXED BY pending_due WHERE due_at IS NOT NULL
+    UNION ALL
+    SELECT (
+        SELECT min(organization) FROM pending INDEXED BY pending_due
+        WHERE due_at IS NOT NULL AND organization > waiting.organization
+    ) FROM waiting WHERE organization IS NOT NULL
+)
+SELECT waiting.organization, (
+    SELECT min(due_at) FROM pending INDEXED BY pending_due
+    WHERE due_at IS NOT NULL AND organization = waiting.organization
+) FROM waiting
+LEFT JOIN endpoints ON endpoints.organization = waiting.organization
+WHERE waiting.organization IS NOT NULL AND disabled_at IS NULL
+"""
+"""Each organization that something is due to, now or later, with the earliest moment: a step of the index for each."""
+_DUE_OF: Final = """
+SELECT delivery FROM pending INDEXED BY pending_due
+WHERE organization = ? AND due_at <= ? ORDER BY due_at, delivery LIMIT ? OFFSET ?
+"""
+_LEASE: Final = "UPDATE pending SET due_at = ? WHERE delivery = ?"
+_DUE: Final = """
+SELECT webhook_id, receiver.name, type, subject.name, revision, owed_at, problem, attempts
+FROM deliveries
+JOIN pending ON pending.delivery = deliveries.delivery
+JOIN names AS receiver ON receiver.ref = deliveries.organization
+JOIN names AS subject ON subject.ref = deliveries.contract
+WHERE deliveries.delivery = ?
+"""
+# Rows are never deleted and numbers are given without a gap, so the last number is their count, at any size.
+_COUNTS: Final = """
+SELECT (SELECT ifnull(max(delivery), 0) FROM deliveries), (SELECT count(*) FROM pending),
+    (SELECT count(*) FROM deliveries INDEXED BY deliveries_dead WHERE status = 2)
+"""
+
+
+def _due_organizations(connection: apsw.Connection, now: UnixMillis, busy: AbstractSet[int | None]) -> Sequence[int]:
+    """Return the organizations that something is due to, the one that waits longest first."""
+    found = [
+        (due_at, organization)
+        for organization, due_at in rows(connection, _ORGANIZATIONS)
+        if due_at <= now and organization not in busy
+    ]
+    return [organization for _, organization in sorted(found)]
+
+
+def _take_fairly(
+    connection: apsw.Connection, organizations: Sequence[int], *, now: UnixMillis, limit: int
+) -> Sequence[int]:
+    """Return up to ``limit`` due deliveries: an equal share for each organization, then whatever is left over."""
+    share = max(1, limit // max(1, len(organizations)))
+    taken: list[int] = []
+    for size, offset in ((share, 0), (limit, share)):
+        for organization in organizations:
+            room = min(size, limit - len(taken))
+            if room > 0:
+                taken.extend(one for (one,) in rows(connection, _DUE_OF, (organization, now, room, offset)))
+    return taken
+
+
+def _due(found: Row) -> DueDelivery:
+    *owed, attempts = found
+    return DueDelivery(owed=owed_delivery(owed), attempts_done=attempts)
+
+
+def _record(connection: apsw.Connection, result: AttemptResult) -> None:
+    found = row(connection, _OWED, (result.webhook_id,))
+    if found is None:
+        raise ValueError(f"delivery {result.webhook_id}: an attempt, but it is not owed")
+    delivery, code, *line = found
+    attempt = result.attempt
+    told = (attempt.at, attempt.duration_ms, attempt.http_status, attempt.failure, attempt.snippet or None)
+    connection.execute(_ATTEMPT, (delivery, delivery, *told))
+    before = DELIVERY_STATUSES[code]
+    if before is DeliveryStatus.PENDING and result.status is DeliveryStatus.PENDING:
+        connection.execute(_TRY_AGAIN, (result.retry_at, delivery))
+    elif before is DeliveryStatus.PENDING:
+        _settle(connection, delivery, line, result=result)
+    elif result.status is DeliveryStatus.DELIVERED:
+        connection.execute(_SET_STATUS, (DELIVERY_STATUS_CODES[result.status], delivery))
+
+
+_OWED: Final = "SELECT delivery, status, contract, organization FROM deliveries WHERE webhook_id = ?"
+_ATTEMPT: Final = """
+INSERT INTO attempts (delivery, attempt, at, duration_ms, http_status, failure, snippet)
+VALUES (?, (SELECT count(*) + 1 FROM attempts WHERE delivery = ?), ?, ?, ?, ?, ?)
+"""
+_TRY_AGAIN: Final = "UPDATE pending SET due_at = ?, attempts = attempts + 1 WHERE delivery = ?"
+_SET_STATUS: Final = "UPDATE deliveries SET status = ? WHERE delivery = ?"
+_STEP_UP: Final = "UPDATE pending SET due_at = ? WHERE delivery = ? AND due_at IS NULL"
+
+
+def _settle(connection: apsw.Connection, delivery: int, line: Sequence[int], *, result: AttemptResult) -> None:
+    """End a pending delivery, and let the next in its ``line`` (contract, organization) be due at once."""
+    connection.execute(_SET_STATUS, (DELIVERY_STATUS_CODES[result.status], delivery))
+    connection.execute("DELETE FROM pending WHERE delivery = ?", (delivery,))
+    behind = value(connection, _IN_LINE, line)
+    if behind is not None:
+        connection.execute(_STEP_UP, (result.attempt.at, behind))

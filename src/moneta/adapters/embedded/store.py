@@ -1,0 +1,143 @@
+"""The embedded store: one SQLite file in the hub's data directory, and the ports that it serves."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+import apsw
+
+from moneta.adapters.embedded.contracts import SQLiteContractStore
+from moneta.adapters.embedded.database import Database
+from moneta.adapters.embedded.deliveries import SQLiteDeliveryStore
+from moneta.adapters.embedded.directory import SQLiteDirectoryStore
+from moneta.adapters.embedded.events import SQLiteEventQueue, SQLiteEventStore
+from moneta.adapters.embedded.schema import (
+    SCHEMA_VERSION,
+    check_version,
+    create_tables,
+    get_meta,
+    has_tables,
+    set_meta,
+)
+from moneta.application.ports import Clock
+from moneta.domain.errors import StoreVersionError
+
+FILE_NAME: Final = "moneta.db"
+
+MIGRATIONS: Final[Mapping[int, str]] = {}
+"""The statements that bring a store of the version before to each version after the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedStore:
+    """Every store port on one file. Any number of processes may have it open; each may use it from any thread."""
+
+    database: Database
+    events: SQLiteEventStore
+    queue: SQLiteEventQueue
+    contracts: SQLiteContractStore
+    deliveries: SQLiteDeliveryStore
+    directory: SQLiteDirectoryStore
+
+    @classmethod
+    def create(cls, data_dir: Path, *, base_url: str, clock: Clock) -> Self:
+        """Make the store of a new hub, and the directory if there is none, for its owner's eyes only.
+
+        Raises:
+            FileExistsError: There is a store.
+            StoreUnavailableError: It can't be made durable.
+        """
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = data_dir / FILE_NAME
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # The WAL takes its mode from it.
+        store = cls._on(path, clock)
+        try:
+            with store.database.write() as connection:
+                create_tables(connection, base_url=base_url)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    @classmethod
+    def open(cls, data_dir: Path, *, clock: Clock) -> Self:
+        """Open the store that ``create`` made.
+
+        Raises:
+            FileNotFoundError: There is none.
+            StoreVersionError: Another version made it, or SQLite is too old.
+            StoreUnavailableError: It can't be read.
+        """
+        store = cls._on(_existing(data_dir), clock)
+        try:
+            with store.database.read() as connection:
+                check_version(connection)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    @classmethod
+    def _on(cls, path: Path, clock: Clock) -> Self:
+        database = Database(path)
+        return cls(
+            database=database,
+            events=SQLiteEventStore(database, clock),
+            queue=SQLiteEventQueue(database, clock),
+            contracts=SQLiteContractStore(database),
+            deliveries=SQLiteDeliveryStore(database, clock),
+            directory=SQLiteDirectoryStore(database),
+        )
+
+    @property
+    def base_url(self) -> str:
+        """The hub's base URL, as it was recorded last."""
+        with self.database.read() as connection:
+            return str(get_meta(connection, "base_url"))
+
+    def set_base_url(self, base_url: str) -> None:
+        """Record the base URL."""
+        with self.database.write() as connection:
+            set_meta(connection, "base_url", base_url)
+
+    def close(self) -> None:
+        """Close every connection; a second time changes nothing."""
+        self.database.close()
+
+
+def migrate(data_dir: Path, *, migrations: Mapping[int, str] = MIGRATIONS) -> bool:
+    """Bring an older store forward, whole or not at all; tell whether there was anything to do.
+
+    Raises:
+        FileNotFoundError: There is none.
+        StoreVersionError: It is newer than this program, or of a version that no migration starts from.
+    """
+    database = Database(_existing(data_dir))
+    try:
+        with database.write() as connection:
+            return _migrate(connection, migrations)
+    finally:
+        database.close()
+
+
+def _migrate(connection: apsw.Connection, migrations: Mapping[int, str]) -> bool:
+    if not has_tables(connection):
+        check_version(connection)
+    version = get_meta(connection, "schema_version")
+    pending = range(version + 1, SCHEMA_VERSION + 1)
+    for step in pending:
+        if step not in migrations:
+            raise StoreVersionError(f"no migration brings a store to version {step}")
+        connection.execute(migrations[step]).fetchall()
+        set_meta(connection, "schema_version", step)
+    check_version(connection)
+    return bool(pending)
+
+
+def _existing(data_dir: Path) -> Path:
+    path = data_dir / FILE_NAME
+    if not path.is_file():
+        raise FileNotFoundError(f"{data_dir} holds no store; moneta init makes one")
+    return path

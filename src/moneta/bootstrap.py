@@ -1,0 +1,149 @@
+"""The hub put together: the only place that names an adapter.
+
+What a process does not need, it does not import: reading YAML, checking addresses and sending cost a fifth of a second
+of imports between them, which ``moneta token`` would pay for nothing.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from moneta.adapters.embedded import keyfiles, store
+from moneta.adapters.system import SystemClock, SystemRandomness
+from moneta.application.ports import Clock, Hub, Randomness, Sender, TemplateReader
+from moneta.domain.identifiers import UnixSeconds
+from moneta.settings import Settings
+from moneta.signing.keys import PrivateKey, generate, load_pem
+
+IDENTITIES_DIR: Final = "identities"
+SIGNING_PERIOD_S: Final = 366 * 24 * 3600
+
+
+@contextmanager
+def embedded(settings: Settings) -> Iterator[Hub]:
+    """Give the hub on an embedded store, and close it at the end of the block.
+
+    Raises:
+        StoreVersionError: The store was made by another version.
+        FileNotFoundError: There is no store in the data directory.
+        KeyFileError: A key file is missing, or open to others.
+    """
+    from moneta.adapters.egress import check_webhook_url  # noqa: PLC0415  # see the module's docstring
+
+    clock = SystemClock()
+    opened = store.EmbeddedStore.open(settings.data_dir, clock=clock)
+    try:
+        yield Hub(
+            base_url=settings.base_url or opened.base_url,
+            clock=clock,
+            randomness=SystemRandomness(),
+            events=opened.events,
+            queue=opened.queue,
+            contracts=opened.contracts,
+            deliveries=opened.deliveries,
+            directory=opened.directory,
+            signer=keyfiles.FileSigner(settings.data_dir),
+            sealer=keyfiles.FileSealer(settings.data_dir),
+            templates=template_reader(),
+            check_webhook_url=partial(
+                check_webhook_url,
+                allow_http=settings.allow_http_webhooks,
+                allow_private=settings.allow_private_webhooks,
+            ),
+        )
+    finally:
+        opened.close()
+
+
+def create_embedded(data_dir: Path, *, base_url: str) -> None:
+    """Make the keys and the store of a new hub, those that are not there yet: what broke off can be run again."""
+    clock = SystemClock()
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    now = UnixSeconds(clock.now_ms() // 1000)
+    if not (data_dir / keyfiles.SIGNING_KEYS_FILE).exists():
+        keyfiles.FileSigner.create(data_dir, not_before=now, expires_at=UnixSeconds(now + SIGNING_PERIOD_S))
+    if not (data_dir / keyfiles.SEALING_KEY_FILE).exists():
+        keyfiles.FileSealer.create(data_dir)
+    with suppress(FileExistsError):
+        store.EmbeddedStore.create(data_dir, base_url=base_url, clock=clock).close()
+
+
+def stored_base_url(data_dir: Path) -> str:
+    """Return the hub's base URL, as it was recorded last. See ``embedded`` for what it raises."""
+    opened = store.EmbeddedStore.open(data_dir, clock=SystemClock())
+    try:
+        return opened.base_url
+    finally:
+        opened.close()
+
+
+def record_base_url(data_dir: Path, base_url: str) -> str:
+    """Record the hub's base URL, and return the one before. See ``embedded`` for what it raises."""
+    opened = store.EmbeddedStore.open(data_dir, clock=SystemClock())
+    try:
+        before = opened.base_url
+        if before != base_url:
+            opened.set_base_url(base_url)
+        return before
+    finally:
+        opened.close()
+
+
+def migrate_embedded(data_dir: Path) -> bool:
+    """Bring an older store forward; tell whether there was anything to do. See ``store.migrate``."""
+    return store.migrate(data_dir)
+
+
+def identity_key(data_dir: Path, identity_id: str) -> PrivateKey:
+    """Return the private key of a configured identity, whose file ``new_identity_key`` made.
+
+    Raises:
+        KeyFileError: There is none, or it is open to others.
+    """
+    return load_pem(keyfiles.read_private_file(_identity_path(data_dir, identity_id)))
+
+
+def new_identity_key(data_dir: Path, identity_id: str) -> PrivateKey:
+    """Make the key of a configured identity in a file of its own and return it; the one that is there, if one is."""
+    path = _identity_path(data_dir, identity_id)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    if not path.exists():
+        keyfiles.write_private_file(path, generate("ES256").to_pem())
+    return identity_key(data_dir, identity_id)
+
+
+def http_sender(settings: Settings) -> Sender:
+    """Return the sender of webhooks."""
+    from moneta.adapters.http_sender import HTTPSender  # noqa: PLC0415  # see the module's docstring
+
+    return HTTPSender(allow_http=settings.allow_http_webhooks, allow_private=settings.allow_private_webhooks)
+
+
+def template_reader() -> TemplateReader:
+    """Return what reads templates."""
+    from moneta.adapters.template_reader import YAMLTemplateReader  # noqa: PLC0415  # see the module's docstring
+
+    return YAMLTemplateReader()
+
+
+def builtin_template_payloads() -> Sequence[bytes]:
+    """Return the YAML of each template that ships."""
+    from moneta.adapters.template_reader import builtin_templates  # noqa: PLC0415  # see the module's docstring
+
+    return builtin_templates()
+
+
+def system_clock() -> Clock:
+    """Return the wall clock."""
+    return SystemClock()
+
+
+def system_randomness() -> Randomness:
+    """Return the system's generator."""
+    return SystemRandomness()
+
+
+def _identity_path(data_dir: Path, identity_id: str) -> Path:
+    return data_dir / IDENTITIES_DIR / f"{identity_id}.pem"

@@ -1,0 +1,1 @@
+"""Who asks: HTTP, console, worker, command line, AWS Lambda. Translation only."""

@@ -1,0 +1,91 @@
+"""What the commands of whoever runs the hub do."""
+
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from moneta import bootstrap
+from moneta.application import identities
+from moneta.application.documents import to_json
+from moneta.application.ports import IdentityRole
+from moneta.application.templates import publish_built_ins
+from moneta.domain.errors import Refused
+from moneta.domain.identifiers import OrganizationId, UnixSeconds, is_chosen_id
+from moneta.domain.ijson import parse
+from moneta.entrypoints.cli.failures import CommandError
+from moneta.settings import Settings
+from moneta.signing.keys import PublicKey, parse_public_jwk
+from moneta.signing.statements import SigningKey
+from moneta.signing.tokens import make_token
+
+TOKEN_ID_BYTES: Final = 16
+
+
+def initialize(data_dir: Path, *, base_url: str, operator: str) -> str:
+    """Make a new hub in ``data_dir``, and return the thumbprint of Moneta's key.
+
+    What broke off can be run again: it makes what is not there yet.
+    """
+    bootstrap.create_embedded(data_dir, base_url=base_url)
+    with bootstrap.embedded(Settings(data_dir=data_dir)) as hub:
+        if hub.directory.identities():
+            raise CommandError(f"{data_dir} holds a hub already; start it with: moneta up --data {data_dir}")
+        publish_built_ins(hub, bootstrap.builtin_template_payloads())
+        key = bootstrap.new_identity_key(data_dir, operator).public
+        identities.add_identity(hub, identity_id=OrganizationId(operator), role=IdentityRole.OPERATOR, key=key)
+        return hub.signer.public.key_id
+
+
+def checked_base_url(base_url: str) -> str:
+    """Return ``base_url`` if it can be one: everything that is signed for this hub repeats it byte for byte."""
+    parts = urlsplit(base_url)
+    is_plain = not (parts.query or parts.fragment or parts.username or base_url.endswith("/"))
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not is_plain or not base_url.isascii():
+        raise CommandError(f"--base-url: expected a URL like https://hub.example without a final slash, got {base_url}")
+    return base_url
+
+
+def identity_token(data_dir: Path, identity_id: str, *, lifetime_s: int) -> str:
+    """Return a token of a configured identity whose key is in the data directory."""
+    base_url = bootstrap.stored_base_url(data_dir)
+    if not is_chosen_id(identity_id):
+        raise CommandError(f"--as: {identity_id!r} can't be an identity's id")
+    key = bootstrap.identity_key(data_dir, identity_id)
+    return _token(key, identity_id, base_url, lifetime_s=lifetime_s)
+
+
+def party_token(key_file: Path, organization_id: str, base_url: str, *, lifetime_s: int) -> str:
+    """Return a token of an organization whose auth key is in a file."""
+    from moneta.client.keys import load  # noqa: PLC0415  # an operator's token needs nothing of the client
+
+    return _token(load(key_file), organization_id, base_url, lifetime_s=lifetime_s)
+
+
+def add_identity(data_dir: Path, identity_id: str, role: str, jwk_file: Path | None) -> str:
+    """Add a configured identity and return it as JSON."""
+    if not is_chosen_id(identity_id):
+        raise CommandError(f"--id: {identity_id!r}: expected 1 to 128 of A-Z a-z 0-9 . _ : ~ -")
+    with bootstrap.embedded(Settings(data_dir=data_dir)) as hub:
+        if any(one.identity_id == identity_id for one in hub.directory.identities()):
+            raise CommandError(f"identity {identity_id} is there already; name another with --id")
+        key = _public_key(jwk_file) if jwk_file else bootstrap.new_identity_key(data_dir, identity_id).public
+        added = identities.add_identity(hub, identity_id=OrganizationId(identity_id), role=IdentityRole(role), key=key)
+    return to_json(added.body).decode()
+
+
+def _token(key: SigningKey, subject: str, base_url: str, *, lifetime_s: int) -> str:
+    return make_token(
+        key,
+        subject=subject,
+        audience=base_url,
+        token_id=bootstrap.system_randomness().token(TOKEN_ID_BYTES).hex(),
+        issued_at=UnixSeconds(bootstrap.system_clock().now_ms() // 1000),
+        lifetime_s=lifetime_s,
+    )
+
+
+def _public_key(jwk_file: Path) -> PublicKey:
+    try:
+        return parse_public_jwk(parse(jwk_file.read_bytes(), what=str(jwk_file)))
+    except Refused as error:
+        raise CommandError(f"{jwk_file}: {error.detail}") from error

@@ -1,0 +1,96 @@
+"""Reading the hub's documents: over HTTP, or at the store itself with the same use cases behind the same answers."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote, urlencode
+
+import typer
+
+from moneta import bootstrap
+from moneta.application import queries
+from moneta.application import templates as template_registry
+from moneta.application.authenticate import Caller, CallerRole
+from moneta.application.documents import Document, to_json
+from moneta.application.ports import Hub
+from moneta.domain.identifiers import MONETA, ContractId, EventId, KeyId
+from moneta.entrypoints.cli.options import TOKEN_VARIABLE
+from moneta.settings import Settings
+
+AT_THE_STORE: Final = Caller(caller_id=MONETA, role=CallerRole.AUDITOR, key_id=KeyId(""), token_id="")
+"""Who reads the store itself."""
+
+Filters = Mapping[str, str | int | None]
+Parameters = Mapping[str, str]
+Query = Callable[[Hub, Parameters], Document]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where to read: at a store, or at a hub's URL with a token."""
+
+    data_dir: Path | None = None
+    url: str = ""
+    token: str = ""
+
+
+def place(data_dir: Path | None, url: str | None, token: str | None) -> Place:
+    """Return where the options say to read."""
+    if (data_dir is None) == (url is None):
+        raise typer.BadParameter("give --data DIR, or --url URL with a token")
+    if url is not None and not token:
+        raise typer.BadParameter(f"--url needs a token: --token, or {TOKEN_VARIABLE} in the environment")
+    return Place(data_dir=data_dir, url=url or "", token=token or "")
+
+
+def contracts(where: Place, filters: Filters) -> bytes:
+    """Return what ``GET /contracts`` answers."""
+    return _read(where, "/contracts", filters, lambda hub, given: queries.list_contracts(hub, AT_THE_STORE, given))
+
+
+def contract(where: Place, contract_id: str) -> bytes:
+    """Return what ``GET /contracts/{id}`` answers."""
+    path = f"/contracts/{quote(contract_id, safe='')}"
+    return _read(where, path, {}, lambda hub, _: queries.read_contract(hub, AT_THE_STORE, ContractId(contract_id)))
+
+
+def event(where: Place, event_id: str, filters: Filters) -> bytes:
+    """Return what ``GET /events/{id}`` answers."""
+    path = f"/events/{quote(event_id, safe='')}"
+    return _read(
+        where, path, filters, lambda hub, given: queries.read_event(hub, AT_THE_STORE, EventId(event_id), given)
+    )
+
+
+def deliveries(where: Place, filters: Filters) -> bytes:
+    """Return what ``GET /deliveries`` answers."""
+    return _read(where, "/deliveries", filters, lambda hub, given: queries.list_deliveries(hub, AT_THE_STORE, given))
+
+
+def templates(where: Place, filters: Filters) -> bytes:
+    """Return what ``GET /templates`` answers."""
+    return _read(
+        where, "/templates", filters, lambda hub, given: template_registry.list_templates(hub, AT_THE_STORE, given)
+    )
+
+
+def _read(where: Place, path: str, filters: Filters, query: Query) -> bytes:
+    given = {name: str(value) for name, value in filters.items() if value is not None}
+    if where.data_dir is None:
+        return call(where, "GET", f"{path}?{urlencode(given)}" if given else path)
+    with bootstrap.embedded(Settings(data_dir=where.data_dir)) as hub:
+        return to_json(query(hub, given).body)
+
+
+def call(where: Place, method: str, path: str, *, body: bytes | None = None, content_type: str = "") -> bytes:
+    """Return the body of the hub's answer.
+
+    Raises:
+        ClientError: The hub's no, or no answer.
+    """
+    from moneta.client.caller import Caller as HubCaller  # noqa: PLC0415  # reading a store needs no HTTP
+
+    headers = {"Content-Type": content_type} if content_type else {}
+    caller = HubCaller(where.url, lambda: where.token)
+    return caller.call(method, path, body=body, headers=headers, is_repeatable=True).body

@@ -1,0 +1,199 @@
+"""The commands that read: ``contracts``, ``events``, ``deliveries``; and ``templates``.
+
+Each reads over HTTP with ``--url`` and a token, or with ``--data`` the store itself; the document is the same. The
+filters of a ``GET`` are options of the same name.
+"""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from moneta.entrypoints.cli.options import AsJson, Cursor, Limit, StoreDir, Token, Url, examples
+
+TOKENLESS: Final = "--data hub"
+Filter = Annotated[str | None, typer.Option(metavar="ID", help="Only those of this one.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    contracts = typer.Typer(help="Contracts, as they stand.", no_args_is_help=True)
+    contracts.command(
+        "list",
+        epilog=examples(
+            "moneta contracts list --data hub",
+            "moneta contracts list --url http://127.0.0.1:8080 --status finalized --limit 200 --json",
+        ),
+    )(list_contracts)
+    contracts.command(
+        "show",
+        epilog=examples(
+            "moneta contracts show --data hub c-1", "moneta contracts show --data hub c-1 --json > c-1.json"
+        ),
+    )(show_contract)
+    events = typer.Typer(help="Events: what became of what was sent.", no_args_is_help=True)
+    events.command(
+        "show",
+        epilog=examples(
+            "moneta events show --data hub e-1 --source ORG_ID", "moneta events show --url http://127.0.0.1:8080 e-1"
+        ),
+    )(show_event)
+    deliveries = typer.Typer(help="Webhooks, with their attempts.", no_args_is_help=True)
+    deliveries.command("list", epilog=examples("moneta deliveries list --data hub --status pending"))(list_deliveries)
+    templates = typer.Typer(help="Contract templates.", no_args_is_help=True)
+    templates.command("lint", epilog=examples("moneta templates lint templates/*.yaml"))(lint)
+    templates.command(
+        "publish",
+        epilog=examples(
+            "moneta templates publish --data hub purchase.yaml",
+            "moneta templates publish --url http://127.0.0.1:8080 purchase.yaml --status draft",
+        ),
+    )(publish)
+    templates.command("list", epilog=examples("moneta templates list --data hub"))(list_templates)
+    app.add_typer(contracts, name="contracts")
+    app.add_typer(events, name="events")
+    app.add_typer(deliveries, name="deliveries")
+    app.add_typer(templates, name="templates")
+
+
+def list_contracts(
+    *,
+    data: StoreDir = None,
+    url: Url = None,
+    token: Token = None,
+    mo_id: Annotated[str | None, typer.Option("--mo-id", "--mo_id", metavar="ID", help="Only of this MO.")] = None,
+    publisher_id: Annotated[
+        str | None, typer.Option("--publisher-id", "--publisher_id", metavar="ID", help="Only of this publisher.")
+    ] = None,
+    mpass_id: Annotated[
+        str | None, typer.Option("--mpass-id", "--mpass_id", metavar="ID", help="Only of this mPass.")
+    ] = None,
+    status: Annotated[str | None, typer.Option(metavar="STATUS", help="Only with this status.")] = None,
+    received_from: Annotated[
+        int | None, typer.Option("--received-from", "--received_from", metavar="SECONDS", help="Not before; Unix time.")
+    ] = None,
+    received_to: Annotated[
+        int | None, typer.Option("--received-to", "--received_to", metavar="SECONDS", help="Not after; Unix time.")
+    ] = None,
+    limit: Limit = None,
+    cursor: Cursor = None,
+    as_json: AsJson = False,
+) -> None:
+    """List contracts, the newest first."""
+    from moneta.entrypoints.cli import reading, tables  # noqa: PLC0415  # see the package's docstring
+
+    filters = {
+        "mo_id": mo_id,
+        "publisher_id": publisher_id,
+        "mpass_id": mpass_id,
+        "status": status,
+        "received_from": received_from,
+        "received_to": received_to,
+        "limit": limit,
+        "cursor": cursor,
+    }
+    document = reading.contracts(reading.place(data, url, token), filters)
+    tables.show(document, tables.CONTRACTS, as_json=as_json)
+
+
+def show_contract(
+    contract_id: Annotated[str, typer.Argument(metavar="CONTRACT_ID", show_default=False)],
+    *,
+    data: StoreDir = None,
+    url: Url = None,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show one contract. With --json it is what `moneta verify` takes."""
+    from moneta.entrypoints.cli import reading, tables  # noqa: PLC0415  # see the package's docstring
+
+    tables.show_one(reading.contract(reading.place(data, url, token), contract_id), as_json=as_json)
+
+
+def show_event(
+    event_id: Annotated[str, typer.Argument(metavar="EVENT_ID", show_default=False)],
+    *,
+    data: StoreDir = None,
+    url: Url = None,
+    token: Token = None,
+    source: Annotated[
+        str | None, typer.Option(metavar="ORG_ID", help="Who sent it; the token's own organization if not given.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what became of an event."""
+    from moneta.entrypoints.cli import reading, tables  # noqa: PLC0415  # see the package's docstring
+
+    if data is not None and source is None:
+        raise typer.BadParameter("--data needs --source: the organization that sent the event")
+    tables.show_one(reading.event(reading.place(data, url, token), event_id, {"source": source}), as_json=as_json)
+
+
+def list_deliveries(
+    *,
+    data: StoreDir = None,
+    url: Url = None,
+    token: Token = None,
+    contract_id: Annotated[
+        str | None, typer.Option("--contract-id", "--contract_id", metavar="ID", help="Only about this contract.")
+    ] = None,
+    status: Annotated[
+        str | None, typer.Option(metavar="STATUS", help="Only with this status: pending, delivered or dead.")
+    ] = None,
+    limit: Limit = None,
+    cursor: Cursor = None,
+    as_json: AsJson = False,
+) -> None:
+    """List webhooks, the newest first."""
+    from moneta.entrypoints.cli import reading, tables  # noqa: PLC0415  # see the package's docstring
+
+    filters = {"contract_id": contract_id, "status": status, "limit": limit, "cursor": cursor}
+    tables.show(reading.deliveries(reading.place(data, url, token), filters), tables.DELIVERIES, as_json=as_json)
+
+
+def lint(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Templates in YAML.", show_default=False)],
+) -> None:
+    """Print what is wrong with templates, as `FILE:LINE: problem`; exit 1 on any. Needs no hub."""
+    from moneta.entrypoints.cli import templates  # noqa: PLC0415  # see the package's docstring
+
+    problems = [line for file in files for line in templates.lint(file)]
+    for line in problems:
+        typer.echo(line)
+    raise typer.Exit(1 if problems else 0)
+
+
+def publish(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A template in YAML.", show_default=False)],
+    *,
+    data: Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Publish at the store itself.")] = None,
+    identity: Annotated[
+        str, typer.Option("--as", metavar="ID", help="With --data: the operator whose key is there.")
+    ] = "operator",
+    url: Url = None,
+    token: Token = None,
+    status: Annotated[str | None, typer.Option(metavar="draft", help="Keep it as a draft.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Publish a version of a template; it never changes afterwards."""
+    from moneta.entrypoints.cli import reading, tables, templates  # noqa: PLC0415  # see the package's docstring
+
+    where = reading.place(data, url, token)
+    tables.show_one(templates.publish(where, file, identity, status), as_json=as_json, without=("template_payload",))
+
+
+def list_templates(
+    *,
+    data: StoreDir = None,
+    url: Url = None,
+    token: Token = None,
+    status: Annotated[str | None, typer.Option(metavar="STATUS", help="Only with this status.")] = None,
+    limit: Limit = None,
+    cursor: Cursor = None,
+    as_json: AsJson = False,
+) -> None:
+    """List every version of every template."""
+    from moneta.entrypoints.cli import reading, tables  # noqa: PLC0415  # see the package's docstring
+
+    filters = {"status": status, "limit": limit, "cursor": cursor}
+    tables.show(reading.templates(reading.place(data, url, token), filters), tables.TEMPLATES, as_json=as_json)

@@ -1,0 +1,1 @@
+"""The web process: routes, authentication and problem answers."""

@@ -1,0 +1,63 @@
+"""What goes back to the client: an answer, a problem document, and the headers that every answer carries."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+from litestar.types import Send
+
+from moneta.application.problems import http_status, problem_document
+from moneta.domain.errors import Refused, TooLargeError, UnauthorizedError
+
+AnswerHeaders = tuple[tuple[bytes, bytes], ...]
+
+JSON: Final = b"application/json"
+PROBLEM: Final = b"application/problem+json"
+
+# Answers are for one caller and for no browser: nothing may be cached, sniffed, framed or run.
+STANDING_HEADERS: Final[AnswerHeaders] = (
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One HTTP answer, whole. ``headers``: those beyond the standing ones, the type and the length."""
+
+    status: int
+    body: bytes
+    media_type: bytes = JSON
+    headers: AnswerHeaders = ()
+
+    def all_headers(self) -> list[tuple[bytes, bytes]]:
+        """Return every header of the answer, names in lower case."""
+        length = str(len(self.body)).encode("ascii")
+        return [(b"content-type", self.media_type), (b"content-length", length), *STANDING_HEADERS, *self.headers]
+
+
+def problem_answer(error: Refused, *, headers: AnswerHeaders = ()) -> Answer:
+    """Return the problem document of ``error`` as an answer, with the headers that its status asks for."""
+    return Answer(
+        status=http_status(error),
+        body=msgspec.json.encode(problem_document(error)),
+        media_type=PROBLEM,
+        headers=(*headers, *_problem_headers(error)),
+    )
+
+
+async def send_answer(answer: Answer, send: Send) -> None:
+    """Send ``answer`` over ASGI."""
+    await send({"type": "http.response.start", "status": answer.status, "headers": answer.all_headers()})
+    await send({"type": "http.response.body", "body": answer.body, "more_body": False})
+
+
+def _problem_headers(error: Refused) -> AnswerHeaders:
+    if isinstance(error, UnauthorizedError):
+        return ((b"www-authenticate", b"Bearer"),)
+    if isinstance(error, TooLargeError):
+        return ((b"connection", b"close"),)  # the rest of the body is not read
+    retry_after_s = error.facts.get("retry_after_s")
+    return () if retry_after_s is None else ((b"retry-after", str(retry_after_s).encode("ascii")),)

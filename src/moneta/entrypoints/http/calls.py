@@ -1,0 +1,247 @@
+"""From a row of the routes table to an answer: one way for every call that takes a token.
+
+1. Who is calling. Calls that change something ask the registry, not a cache.
+2. May they; where the path names whose it is, that too, so that the body tells nobody what exists.
+3. The query, the conditions in the headers, and the body, strictly.
+4. The use case, and its document as JSON.
+
+The use cases wait for the disk, so they run in a few threads beside the event loop.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import quote
+
+from litestar.types import Receive, Scope
+from msgspec import Struct
+
+from moneta.application.access import Operation, authorize, check_right, not_found
+from moneta.application.authenticate import Caller, authenticate
+from moneta.application.documents import Document, to_json
+from moneta.application.ports import Hub
+from moneta.domain.errors import MalformedRequestError, Refused, TryAgainError, UnavailableError
+from moneta.domain.identifiers import OrganizationId, is_chosen_id
+from moneta.domain.ijson import Value, parse_object
+from moneta.domain.limits import CALLS_WAITING_MAX, MANAGEMENT_BYTES_MAX, TEMPLATE_BYTES_MAX, TEMPLATE_VERSION_MAX
+from moneta.domain.organizations import OrganizationKind
+from moneta.entrypoints.http.answers import Answer, AnswerHeaders, problem_answer
+from moneta.entrypoints.http.failures import internal_error
+from moneta.entrypoints.http.metrics import Metrics
+from moneta.entrypoints.http.requests import (
+    JSON_TYPES,
+    YAML_TYPES,
+    Headers,
+    bearer_token,
+    check_content_type,
+    idempotency_key,
+    if_match,
+    query_parameters,
+    read_body,
+)
+
+THREADS: Final = 4
+RETRY_AFTER_S: Final = 1
+_VERSION: Final = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
+REPLAYED: Final[AnswerHeaders] = ((b"idempotency-replayed", b"true"),)
+
+
+@dataclass(frozen=True, slots=True)
+class BodyKind:
+    """What a call takes as its body: the media types it may come as, and the most bytes."""
+
+    media_types: tuple[str, ...]
+    bytes_max: int
+
+
+NO_BODY: Final = BodyKind((), 0)
+JSON_BODY: Final = BodyKind(JSON_TYPES, MANAGEMENT_BYTES_MAX)
+YAML_BODY: Final = BodyKind(YAML_TYPES, TEMPLATE_BYTES_MAX)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call, read and allowed: what a row's use case takes. ``path``: the values of the path's names."""
+
+    hub: Hub
+    caller: Caller
+    path: Mapping[str, str]
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    members: Mapping[str, Value] = field(default_factory=dict)
+    raw: bytes = b""
+    if_match: int | None = None
+    idempotency_key: str | None = None
+
+    @property
+    def kind(self) -> OrganizationKind:
+        """The kind of organization that the path names."""
+        return _kind(self.path)
+
+    @property
+    def organization_id(self) -> OrganizationId:
+        """The organization that the path names."""
+        return OrganizationId(self.path["organization_id"])
+
+    @property
+    def version(self) -> int:
+        """The version that the path names.
+
+        Raises:
+            NotFoundError: It can't be one.
+        """
+        text = self.path["version"]
+        if _VERSION.fullmatch(text) is None or int(text) > TEMPLATE_VERSION_MAX:
+            raise not_found()
+        return int(text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One row: a method on a path, who may, what it takes, what does it, and what it answers.
+
+    ``request``: the shapes that a JSON body may have. ``location`` of a 201: the path of what was made, from the names
+    of the path and the members of the answer. ``is_revised``: the answer has an ``ETag``. ``problems``: the codes that
+    this call can give beyond those that follow from the other columns.
+    """
+
+    method: str
+    path: str
+    operation: Operation
+    summary: str
+    use_case: Callable[[Call], Document]
+    answer: type[Struct]
+    body: BodyKind = NO_BODY
+    request: tuple[type[Struct], ...] = ()
+    query: tuple[str, ...] = ()
+    is_revised: bool = False
+    is_conditional: bool = False
+    is_idempotent: bool = False
+    location: str | None = None
+    problems: tuple[type[Refused], ...] = ()
+
+    @property
+    def operation_id(self) -> str:
+        """The name of the call; two paths of one operation differ by what the longer one adds."""
+        return f"{self.operation}_version" if self.path.endswith("{version}") else str(self.operation)
+
+    @property
+    def status(self) -> int:
+        """The status of a call that did what was asked."""
+        return 200 if self.location is None else 201
+
+
+class Calls:
+    """Runs calls in threads; ``answer`` and ``close`` belong to one event loop."""
+
+    def __init__(self, hub: Hub, metrics: Metrics) -> None:
+        self._hub = hub
+        self._metrics = metrics
+        self._waiting = 0
+        self._threads = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="call")
+
+    async def answer(self, route: Route, scope: Scope, receive: Receive) -> Answer:
+        """Return the answer to one request that came to ``route``."""
+        started = time.perf_counter()
+        body: bytes | Refused = b""
+        try:
+            body = await read_body(scope["headers"], receive, bytes_max=route.body.bytes_max, what="body")
+        except Refused as refusal:
+            body = refusal  # told only to who may call
+        answer = await self.run(route.operation, lambda: answer_call(self._hub, route, scope, body))
+        self._metrics.answered(route.operation, time.perf_counter() - started)
+        return answer
+
+    async def run(self, name: str, answer: Callable[[], Answer]) -> Answer:
+        """Return what ``answer`` gives in a thread, or the problem that it meets; ``name`` is for logs and figures."""
+        if self._waiting >= CALLS_WAITING_MAX:
+            return self._refused(name, _unavailable("more calls than can be answered at once"))
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, answer)
+        except Refused as refusal:
+            return self._refused(name, refusal)
+        except TryAgainError:
+            return self._refused(name, _unavailable("the store could not be read or written"))
+        except Exception as error:  # noqa: BLE001  # the last line of defence: logged, and answered with an id
+            return self._refused(name, internal_error(error, self._hub.randomness, where=name))
+        finally:
+            self._waiting -= 1
+
+    def close(self) -> None:
+        """Let what is under way end, and the threads with it."""
+        self._threads.shutdown(wait=True)
+
+    def _refused(self, name: str, refusal: Refused) -> Answer:
+        self._metrics.refused(name, refusal.code)
+        return problem_answer(refusal)
+
+
+def answer_call(hub: Hub, route: Route, scope: Scope, body: bytes | Refused) -> Answer:
+    """Return the answer of ``route`` to a request whose body has been read, or was too large to be.
+
+    Raises:
+        Refused: The first of the checks that fails, in the order that the module names.
+    """
+    headers, path = scope["headers"], scope["path_params"]
+    caller = authenticate(hub, bearer_token(headers), is_fresh=route.method != "GET")  # (1)
+    _check_may(caller, route, path)  # (2)
+    parameters = query_parameters(scope["query_string"], route.query)  # (3)
+    members, raw = _read_content(route, headers, body)
+    call = Call(
+        hub=hub,
+        caller=caller,
+        path=path,
+        parameters=parameters,
+        members=members,
+        raw=raw,
+        if_match=if_match(headers) if route.is_conditional else None,
+        idempotency_key=idempotency_key(headers) if route.is_idempotent else None,
+    )
+    return _document_answer(route, path, route.use_case(call))  # (4)
+
+
+def _check_may(caller: Caller, route: Route, path: Mapping[str, str]) -> None:
+    check_right(caller, route.operation)
+    if not all(map(is_chosen_id, path.values())):
+        raise not_found()  # whatever the path names has an id of this form, and no store need see another
+    if "kind" in path:
+        _kind(path)
+    if "organization_id" in path and route.body is not NO_BODY:
+        authorize(caller, route.operation, owner=OrganizationId(path["organization_id"]))
+
+
+def _kind(path: Mapping[str, str]) -> OrganizationKind:
+    try:
+        return OrganizationKind(path["kind"])
+    except ValueError as error:
+        raise not_found() from error
+
+
+def _read_content(route: Route, headers: Headers, body: bytes | Refused) -> tuple[Mapping[str, Value], bytes]:
+    if route.body is NO_BODY:
+        if body != b"":
+            raise MalformedRequestError("body: expected none")
+        return {}, b""
+    check_content_type(headers, route.body.media_types)
+    if isinstance(body, Refused):
+        raise body
+    return ({}, body) if route.body is YAML_BODY else (parse_object(body, what="body"), b"")
+
+
+def _document_answer(route: Route, path: Mapping[str, str], document: Document) -> Answer:
+    headers: AnswerHeaders = ()
+    if document.revision is not None:
+        headers += ((b"etag", f'"{document.revision}"'.encode("ascii")),)
+    if route.location is not None:
+        headers += ((b"location", quote(route.location.format(**{**document.body, **path})).encode("ascii")),)
+    if document.is_replay:
+        headers += REPLAYED
+    return Answer(status=route.status, body=to_json(document.body), headers=headers)
+
+
+def _unavailable(detail: str) -> UnavailableError:
+    return UnavailableError(detail, retry_after_s=RETRY_AFTER_S)

@@ -1,0 +1,108 @@
+"""Gathers concurrent events into batches, so that one durable write answers for many requests.
+
+One thread writes. While it makes a batch durable, the event loop gathers the next one; so a lone event waits for
+nothing, and under load the batches grow until one fsync serves hundreds.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Final
+
+import structlog
+
+from moneta.application.ingest_events import Accepted, EventRequest
+from moneta.application.ports import Randomness
+from moneta.domain.errors import Refused, StoreUnavailableError, UnavailableError
+from moneta.domain.limits import EVENTS_WAITING_MAX, INGEST_BATCH_MAX
+from moneta.entrypoints.http.failures import internal_error
+
+Verdict = Accepted | Refused
+Ingest = Callable[[Sequence[EventRequest]], Sequence[Verdict]]
+Waiting = tuple[EventRequest, "asyncio.Future[Verdict]"]
+
+RETRY_AFTER_S: Final = 1
+
+log = structlog.get_logger()
+
+
+class EventBatches:
+    """Takes events one by one and hands them to ``ingest`` in batches, from one thread of its own.
+
+    ``wake`` is called from that thread after a batch of which something new was accepted; it must be quick and must
+    not raise. ``accept`` and ``close`` belong to one event loop.
+    """
+
+    def __init__(
+        self,
+        ingest: Ingest,
+        *,
+        wake: Callable[[], None],
+        randomness: Randomness,
+        batch_max: int = INGEST_BATCH_MAX,
+        waiting_max: int = EVENTS_WAITING_MAX,
+    ) -> None:
+        self._ingest = ingest
+        self._wake = wake
+        self._randomness = randomness
+        self._batch_max = batch_max
+        self._waiting_max = waiting_max
+        self._waiting: deque[Waiting] = deque()
+        self._is_writing = False
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="event-writer")
+
+    @property
+    def waiting(self) -> int:
+        """How many events wait for the next batch."""
+        return len(self._waiting)
+
+    async def accept(self, request: EventRequest) -> Verdict:
+        """Return the answer to one event, once it is durable or refused."""
+        if len(self._waiting) >= self._waiting_max:
+            return UnavailableError("more events than can be written at once", retry_after_s=RETRY_AFTER_S)
+        loop = asyncio.get_running_loop()
+        verdict: asyncio.Future[Verdict] = loop.create_future()
+        self._waiting.append((request, verdict))
+        if not self._is_writing:
+            self._is_writing = True
+            loop.call_soon(self._write_next, loop)  # those that came in the same turn of the loop join
+        return await verdict
+
+    def close(self) -> None:
+        """Let the write under way end, and the thread with it."""
+        self._writer.shutdown(wait=True)
+
+    def _write_next(self, loop: asyncio.AbstractEventLoop) -> None:
+        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch_max))]
+        self._is_writing = bool(batch)
+        if batch:
+            written = loop.run_in_executor(self._writer, self._write, [request for request, _ in batch])
+            written.add_done_callback(partial(self._answer, loop, batch))
+
+    def _answer(
+        self, loop: asyncio.AbstractEventLoop, batch: Sequence[Waiting], written: "asyncio.Future[Sequence[Verdict]]"
+    ) -> None:
+        for (_, future), verdict in zip(batch, written.result(), strict=True):
+            if not future.done():  # a client that went away cancelled it
+                future.set_result(verdict)
+        self._write_next(loop)
+
+    def _write(self, requests: Sequence[EventRequest]) -> Sequence[Verdict]:
+        verdicts = self._ingested(requests)
+        if any(isinstance(verdict, Accepted) and not verdict.is_replay for verdict in verdicts):
+            self._wake()
+        return verdicts
+
+    def _ingested(self, requests: Sequence[EventRequest]) -> Sequence[Verdict]:
+        try:
+            return self._ingest(requests)
+        except StoreUnavailableError as error:
+            log.warning("events_not_durable", events=len(requests), reason=str(error))
+            unavailable = UnavailableError("the event could not be made durable", retry_after_s=RETRY_AFTER_S)
+            return [unavailable] * len(requests)
+        except Exception as error:  # noqa: BLE001  # one request's bug must not become everybody's 500
+            if len(requests) > 1:
+                return [verdict for request in requests for verdict in self._ingested([request])]
+            return [internal_error(error, self._randomness, where="POST /event")]

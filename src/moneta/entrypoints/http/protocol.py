@@ -1,0 +1,135 @@
+"""The HTTP/1.1 connection: uvicorn's, with the limits on time and size that it leaves to somebody else.
+
+uvicorn closes an idle connection after an answer, and no other: not one that never sends its first byte, sends a
+header a minute, dribbles a body, or doesn't read its answer; and httptools puts no limit on the head of a request.
+Here every wait for the client has a deadline, which what it sends does not move, and the head has a size.
+The server looks at the deadlines once a second, so that they cost a request two assignments and no timer.
+"""
+
+import asyncio
+from typing import Any, Final
+
+import msgspec
+from typing_extensions import override
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from moneta.application.problems import problem_document
+from moneta.domain.errors import MalformedRequestError
+from moneta.domain.limits import ANSWER_S_MAX, CONNECTIONS_MAX, HEAD_BYTES_MAX, HEAD_S_MAX, REQUEST_BODY_S_MAX
+from moneta.entrypoints.http.answers import PROBLEM, Answer
+
+NO_DEADLINE: Final = float("inf")
+
+NOT_HTTP: Final = MalformedRequestError(f"the request is not HTTP/1.1 with a head of at most {HEAD_BYTES_MAX} bytes")
+
+
+class HeadTooLargeError(Exception):
+    """The request line and the headers have more bytes than the limit."""
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """One connection. ``reading_by``, ``writing_by``: when the client must have moved on, by the loop's clock."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],  # as uvicorn has it
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.reading_by = NO_DEADLINE
+        self.writing_by = NO_DEADLINE
+        self._is_in_head = False
+        self._head_bytes = 0
+
+    @override
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        self._await_head()
+        if len(self.connections) > CONNECTIONS_MAX:
+            transport.abort()
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        if self.timeout_keep_alive_task is not None:  # idle until now; anything it sends starts the clock
+            self._await_head()
+        was_in_head = self._is_in_head
+        super().data_received(data)
+        # A header without an end reaches no callback, so the bytes are counted here too.
+        if was_in_head and self._is_in_head and not self.transport.is_closing():
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES_MAX:
+                self.send_400_response("")
+
+    @override
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._await_head()
+        self._is_in_head = True
+        self._head_bytes = 0
+
+    @override
+    def on_headers_complete(self) -> None:
+        size = len(self.url) + sum([len(name) + len(value) for name, value in self.headers])
+        if size > HEAD_BYTES_MAX:
+            raise HeadTooLargeError  # httptools hands it on as a parser error, and that is answered 400
+        self._is_in_head = False
+        self.reading_by = self.loop.time() + REQUEST_BODY_S_MAX
+        super().on_headers_complete()
+
+    @override
+    def on_message_complete(self) -> None:
+        self.reading_by = NO_DEADLINE
+        super().on_message_complete()
+
+    @override
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._await_reader()
+
+    @override
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._await_reader()
+
+    @override
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._await_reader()
+
+    @override
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.writing_by = NO_DEADLINE
+
+    @override
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is not HTTP: the parser can't be trusted after it, so the connection ends."""
+        answer = Answer(
+            status=400,
+            body=msgspec.json.encode(problem_document(NOT_HTTP)),
+            media_type=PROBLEM,
+            headers=((b"connection", b"close"),),
+        )
+        lines = [name + b": " + value + b"\r\n" for name, value in answer.all_headers()]
+        self.transport.write(b"".join([STATUS_LINE[answer.status], *lines, b"\r\n", answer.body]))
+        self.transport.close()
+        self._await_reader()
+
+    def close_if_late(self, now: float) -> None:
+        """Close the connection if the client has kept the hub waiting."""
+        if now > self.writing_by:
+            self.transport.abort()
+        elif now > self.reading_by and not self.transport.is_closing():
+            self.transport.close()
+            self._await_reader()
+
+    def _await_head(self) -> None:
+        self.reading_by = self.loop.time() + HEAD_S_MAX
+
+    def _await_reader(self) -> None:
+        self.writing_by = self.loop.time() + ANSWER_S_MAX

@@ -1,0 +1,498 @@
+"""The shapes of requests and answers, for OpenAPI: Structs at the edge that say what the wire looks like.
+
+Requests are not decoded into them: the use cases read members one by one, so that each fault is refused by its own
+code. A test holds every real answer against the schema made from its Struct.
+"""
+
+from typing import Annotated, Any, Final, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from moneta.domain.limits import (
+    CERTIFICATES_MAX,
+    LIST_MEMBERS_MAX,
+    NAME_CHARS_MAX,
+    REASON_CHARS_MAX,
+    SECRET_OVERLAP_S_MAX,
+)
+
+UUID4: Final = r"^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
+
+# fmt: off
+Seconds      = Annotated[int, Meta(ge=0, description="Unix seconds")]
+ChosenId     = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:~-]{1,128}$")]
+OrgId        = Annotated[str, Meta(pattern=UUID4, description="UUID v4")]
+Code         = Annotated[str, Meta(pattern=r"^[A-Z0-9]{2,12}$")]
+KeyThumb     = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{43}$", description="RFC 7638 SHA-256 thumbprint")]
+Base64url    = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]+$")]
+CompactJWS   = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$")]
+Secret       = Annotated[str, Meta(pattern=r"^whsec_[A-Za-z0-9+/]{43}=$")]
+Name         = Annotated[str, Meta(min_length=1, max_length=NAME_CHARS_MAX)]
+Reason       = Annotated[str, Meta(max_length=REASON_CHARS_MAX)]
+Revision     = Annotated[int, Meta(ge=1, description="counts commits")]
+WebhookURL   = Annotated[str, Meta(pattern=r"^https?://", description="https, or http in local use")]
+Digest       = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{43}$", description="base64url of a SHA-256")]
+Object       = Annotated[dict[str, Any], Meta(description="any JSON object")]  # JSON has no narrower type
+OrganizationStatusName = Literal["Pending", "Active", "Suspended", "Destroyed"]
+MPassStatusName        = Literal["Pending", "Active", "Locked", "Expired", "Revoked"]
+KeyUseName             = Literal["auth", "contract"]
+# fmt: on
+
+ADR_NAMES: Final = {"created_at": "createdAt", "updated_at": "updatedAt"}
+
+
+class Problem(Struct):
+    """RFC 9457. Further members are the facts of the refusal."""
+
+    type: Annotated[str, Meta(pattern=r"^/problems/[a-z0-9_]+$")]
+    title: str
+    status: Annotated[int, Meta(ge=400, le=599)]
+    detail: str
+    code: str
+
+
+class ProblemDescription(Struct):
+    """What a problem code means."""
+
+    code: str
+    title: str
+    status: int
+    explanation: str
+
+
+# Contracts and events.
+
+
+class JWSEntry(Struct, forbid_unknown_fields=True):
+    """One signature: RFC 7515, section 7.2.1, without an unprotected header."""
+
+    protected: Base64url
+    signature: Base64url
+
+
+class ContractJWS(Struct, forbid_unknown_fields=True):
+    """A contract on its way: JWS General JSON, signatures in signing order."""
+
+    payload: Base64url
+    signatures: Annotated[list[JWSEntry], Meta(min_length=1, max_length=16)]
+
+
+class ContractData(Struct, forbid_unknown_fields=True):
+    """What ``.submit`` and ``.sign`` carry."""
+
+    contract: ContractJWS
+
+
+class ActData(Struct, forbid_unknown_fields=True):
+    """What ``.decline`` and ``.cancel`` carry."""
+
+    act: CompactJWS
+
+
+class ContractEvent(Struct):
+    """A CloudEvent 1.0 that submits or signs a contract. Extension attributes are ignored."""
+
+    specversion: Literal["1.0"]
+    id: ChosenId
+    source: OrgId
+    type: Literal["moneta.contract.submit", "moneta.contract.sign"]
+    subject: ChosenId
+    data: ContractData
+    time: Annotated[str, Meta(extra_json_schema={"format": "date-time"})] | UnsetType = UNSET
+    datacontenttype: str | UnsetType = UNSET
+    dataschema: str | UnsetType = UNSET
+
+
+class ActEvent(Struct):
+    """A CloudEvent 1.0 that declines or cancels a contract. Extension attributes are ignored."""
+
+    specversion: Literal["1.0"]
+    id: ChosenId
+    source: OrgId
+    type: Literal["moneta.contract.decline", "moneta.contract.cancel"]
+    subject: ChosenId
+    data: ActData
+    time: Annotated[str, Meta(extra_json_schema={"format": "date-time"})] | UnsetType = UNSET
+    datacontenttype: str | UnsetType = UNSET
+    dataschema: str | UnsetType = UNSET
+
+
+class EventAccepted(Struct):
+    """The event is durably stored; what becomes of it, ``Location`` tells."""
+
+    event_id: ChosenId
+    contract_id: ChosenId
+    status: Literal["accepted"]
+    received_at: Seconds
+
+
+class EventDocument(Struct, forbid_unknown_fields=True):
+    """How far an event has come; ``problem`` of a rejected one."""
+
+    event_id: ChosenId
+    type: Literal["moneta.contract.submit", "moneta.contract.sign", "moneta.contract.decline", "moneta.contract.cancel"]
+    contract_id: ChosenId
+    status: Literal["accepted", "processed", "rejected"]
+    received_at: Seconds
+    processed_at: Seconds | None
+    problem: Problem | None
+
+
+class SignatureView(Struct, forbid_unknown_fields=True):
+    """One signature by role; ``public_key`` is SPKI DER in base64url, shown and never trusted."""
+
+    signature: Base64url
+    timestamp: int
+    public_key: Base64url | None
+    kid: KeyThumb
+    alg: str
+
+
+class EventLog(Struct, forbid_unknown_fields=True):
+    """One thing that happened to a contract."""
+
+    event: str
+    timestamp: Seconds
+    actor: str
+    revision: Revision
+
+
+class ContractItem(Struct, forbid_unknown_fields=True):
+    """A contract in a list."""
+
+    contract_id: ChosenId
+    template_id: str
+    version: int
+    mo_id: str | None
+    publisher_id: str | None
+    mpass_id: str | None
+    status: str
+    created_at: int
+    received_at: Seconds
+    finalized_at: Seconds | None
+    revision: Revision
+
+
+class ContractDocument(Struct, forbid_unknown_fields=True):
+    """A contract as the hub shows it; ``jws`` has the signed bytes, ``payload`` is a view with amounts as strings."""
+
+    contract_id: ChosenId
+    template_id: str
+    mo_id: str | None
+    publisher_id: str | None
+    mpass_id: str | None
+    version: int
+    payload: Object
+    signatures_map: dict[str, SignatureView]
+    event_logs: list[EventLog]
+    status: str
+    created_at: int
+    finalized_at: Seconds | None
+    description: str | None
+    received_at: Seconds
+    revision: Revision
+    next_signers: list[str]
+    jws: ContractJWS
+    acts: list[CompactJWS]
+    receipt: CompactJWS | None
+
+
+class ContractPage(Struct, forbid_unknown_fields=True):
+    """A page of contracts, newest first."""
+
+    items: list[ContractItem]
+    next_cursor: str | None
+
+
+class AttemptDocument(Struct, forbid_unknown_fields=True):
+    """One try to send. ``status`` null: no answer, and ``failure`` says why; ``answer``: of a failed one, 1 KiB."""
+
+    time: Seconds
+    status: int | None
+    duration_ms: Annotated[int, Meta(ge=0)]
+    failure: str | None
+    answer: str
+
+
+class DeliveryDocument(Struct, forbid_unknown_fields=True):
+    """A webhook message owed to the organization, with its attempts, oldest first."""
+
+    webhook_id: ChosenId
+    organization_id: str
+    type: str
+    contract_id: str
+    revision: Annotated[int, Meta(ge=0)]
+    owed_at: Seconds
+    status: Literal["pending", "delivered", "dead"]
+    next_attempt_at: Seconds | None
+    attempts: list[AttemptDocument]
+
+
+class DeliveryPage(Struct, forbid_unknown_fields=True):
+    """A page of deliveries, newest first."""
+
+    items: list[DeliveryDocument]
+    next_cursor: str | None
+
+
+# Organizations and keys.
+
+
+class NewKey(Struct, forbid_unknown_fields=True):
+    """A public key to register; ``proof`` is a compact JWS by the key itself."""
+
+    jwk: Object
+    use: Annotated[list[KeyUseName], Meta(min_length=1, max_length=2)]
+    proof: CompactJWS
+
+
+class KeyDocument(Struct, forbid_unknown_fields=True):
+    """A registered key; ``registry_seq`` and ``changed_at`` are those of its last change."""
+
+    kid: KeyThumb
+    jwk: Object
+    use: list[KeyUseName]
+    status: Literal["active", "retired", "revoked", "compromised"]
+    registry_seq: int
+    registered_at: Seconds
+    changed_at: Seconds
+    since: Seconds | None
+
+
+class NewMO(Struct, forbid_unknown_fields=True):
+    """A membership organization to register; ``metadata.webhook_url`` is required."""
+
+    name: Name
+    mic: Code
+    metadata: Object
+    keys: list[NewKey]
+    services: Annotated[list[str], Meta(max_length=LIST_MEMBERS_MAX)] | UnsetType = UNSET
+    industries: Annotated[list[str], Meta(max_length=LIST_MEMBERS_MAX)] | UnsetType = UNSET
+    policies: Object | UnsetType = UNSET
+    certificates: Annotated[list[str], Meta(max_length=CERTIFICATES_MAX)] | UnsetType = UNSET
+
+
+class NewPublisher(Struct, forbid_unknown_fields=True):
+    """A publisher to register; ``metadata.webhook_url`` is required."""
+
+    name: Name
+    mpc: Code
+    metadata: Object
+    keys: list[NewKey]
+    services: Annotated[list[str], Meta(max_length=LIST_MEMBERS_MAX)] | UnsetType = UNSET
+    industries: Annotated[list[str], Meta(max_length=LIST_MEMBERS_MAX)] | UnsetType = UNSET
+    policies: Object | UnsetType = UNSET
+    certificates: Annotated[list[str], Meta(max_length=CERTIFICATES_MAX)] | UnsetType = UNSET
+
+
+class OrganizationUpdate(Struct, forbid_unknown_fields=True):
+    """The members to replace."""
+
+    name: Name | UnsetType = UNSET
+    metadata: Object | UnsetType = UNSET
+    services: Annotated[list[str], Meta(max_length=LIST_MEMBERS_MAX)] | UnsetType = UNSET
+    industries: Annotated[list[str], Meta(max_length=LIST_MEMBERS_MAX)] | UnsetType = UNSET
+    policies: Object | UnsetType = UNSET
+    certificates: Annotated[list[str], Meta(max_length=CERTIFICATES_MAX)] | UnsetType = UNSET
+
+
+class OrganizationStatusChange(Struct, forbid_unknown_fields=True):
+    """The status asked for."""
+
+    status: Literal["Active", "Suspended", "Destroyed"]
+    reason: Reason | UnsetType = UNSET
+
+
+class KeyStatusChange(Struct, forbid_unknown_fields=True):
+    """The status asked for; ``since`` is a statement and changes nothing committed."""
+
+    status: Literal["retired", "revoked", "compromised"]
+    since: Seconds | UnsetType = UNSET
+
+
+class SecretRotation(Struct, forbid_unknown_fields=True):
+    """How long the old secret signs too, in seconds."""
+
+    overlap_s: Annotated[int, Meta(ge=0, le=SECRET_OVERLAP_S_MAX)]
+
+
+class SecretDocument(Struct, forbid_unknown_fields=True):
+    """The new secret, shown this once; the ones before it sign until ``previous_until``."""
+
+    webhook_secret: Secret
+    previous_until: Seconds
+
+
+class OrganizationDocument(Struct, forbid_unknown_fields=True, rename=ADR_NAMES):
+    """An organization: ``mic`` of a membership organization, ``mpc`` of a publisher."""
+
+    id: OrgId
+    name: str
+    status: OrganizationStatusName
+    created_at: Seconds
+    updated_at: Seconds
+    metadata: Object
+    certificates: list[str]
+    services: list[str]
+    industries: list[str]
+    policies: Object
+    keys: list[KeyDocument]
+    mic: Code | UnsetType = UNSET
+    mpc: Code | UnsetType = UNSET
+
+
+class NewOrganizationDocument(OrganizationDocument, forbid_unknown_fields=True, rename=ADR_NAMES, kw_only=True):
+    """A new organization, with its webhook secret this once; null on a replay."""
+
+    webhook_secret: Secret | None
+
+
+class OrganizationPage(Struct, forbid_unknown_fields=True):
+    """A page of organizations, newest first."""
+
+    items: list[OrganizationDocument]
+    next_cursor: str | None
+
+
+class JWK(Struct):
+    """A public key of the one or the other type (RFC 7517), with what the hub tells of it."""
+
+    kty: Literal["RSA", "EC", "OKP"]
+    kid: KeyThumb
+    alg: Literal["RS256", "PS256", "ES256", "EdDSA"]
+    use: Literal["sig"]
+    nbf: Seconds
+    exp: Seconds
+    revoked_at: Seconds | UnsetType = UNSET
+
+
+class PartnerJWK(Struct):
+    """A partner's contract key (RFC 7517), with how it stands in the hub's registry."""
+
+    kty: Literal["RSA", "EC", "OKP"]
+    kid: KeyThumb
+    alg: Literal["RS256", "PS256", "ES256", "EdDSA"]
+    use: Literal["sig"]
+    status: Literal["active", "retired", "revoked", "compromised"]
+    registry_seq: int
+    nbf: Seconds
+    revoked_at: Seconds | UnsetType = UNSET
+
+
+class PartnerJWKS(Struct, forbid_unknown_fields=True):
+    """A partner's contract keys, ended ones too."""
+
+    keys: list[PartnerJWK]
+
+
+class JWKS(Struct, forbid_unknown_fields=True):
+    """A set of public keys, ended ones too: what they signed stays to be verified."""
+
+    keys: list[JWK]
+
+
+# mPasses.
+
+
+class NewMPass(Struct, forbid_unknown_fields=True):
+    """An mPass to issue; ``member_ref`` is the MO's pseudonym, never personal data."""
+
+    mo_id: OrgId
+    member_ref: Name
+    tier: Name | UnsetType | None = UNSET
+    expires_at: Seconds | UnsetType | None = UNSET
+    policy: Object | UnsetType | None = UNSET
+    holder_jwk: Object | UnsetType | None = UNSET
+
+
+class MPassStatusChange(Struct, forbid_unknown_fields=True):
+    """``Active`` activates a Pending mPass and lifts the caller's own lock."""
+
+    status: Literal["Active", "Locked", "Revoked"]
+    reason: Reason | UnsetType | None = UNSET
+    on_behalf_of: Literal["user"] | UnsetType | None = UNSET
+
+
+class MPassDocument(Struct, forbid_unknown_fields=True):
+    """An mPass with the status that its facts add up to."""
+
+    id: OrgId
+    number: Annotated[str, Meta(pattern=r"^[A-Z0-9]{2,12}[0-9]{17}$")]
+    mo_id: OrgId
+    status: MPassStatusName
+    locks: list[Literal["admin", "mo", "org", "user"]]
+    tier: str | None
+    policy: Object
+    issued_at: Seconds
+    expires_at: Seconds | None
+
+
+class MPassPage(Struct, forbid_unknown_fields=True):
+    """A page of mPasses, newest first."""
+
+    items: list[MPassDocument]
+    next_cursor: str | None
+
+
+# Templates.
+
+
+class TemplateItem(Struct, forbid_unknown_fields=True):
+    """One version of a template in a list."""
+
+    template_name: str
+    version: Annotated[int, Meta(ge=1)]
+    description: str | None
+    created_at: Seconds
+    is_latest: bool
+    status: Literal["draft", "published", "deprecated", "retired"]
+    sha256: Digest
+
+
+class TemplateDocument(TemplateItem, forbid_unknown_fields=True):
+    """One version of a template; ``template_payload`` is its YAML, byte for byte."""
+
+    template_payload: str
+
+
+class TemplatePage(Struct, forbid_unknown_fields=True):
+    """A page of versions, by name and version, without their YAML."""
+
+    items: list[TemplateItem]
+    next_cursor: str | None
+
+
+class TemplateFault(Struct, forbid_unknown_fields=True):
+    """What is wrong, and on which line, from 1."""
+
+    line: Annotated[int, Meta(ge=1)]
+    message: str
+
+
+class LintDocument(Struct, forbid_unknown_fields=True):
+    """Every problem, in the order of lines; none for a template that can be published."""
+
+    problems: list[TemplateFault]
+
+
+class TemplateStatusChange(Struct, forbid_unknown_fields=True):
+    """A draft can only be published."""
+
+    status: Literal["published", "deprecated", "retired"]
+
+
+# The hub itself.
+
+
+class Health(Struct, forbid_unknown_fields=True):
+    """The process is alive."""
+
+    status: Literal["ok"]
+
+
+class Readiness(Struct, forbid_unknown_fields=True):
+    """Whether events can be taken and will be processed."""
+
+    status: Literal["ready", "not_ready"]
+    store_writable: bool
+    worker_alive: bool

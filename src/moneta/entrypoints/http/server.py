@@ -1,0 +1,124 @@
+"""The web process: uvicorn on one socket, guarded, quiet, and gone within seconds when it is asked to go."""
+
+import asyncio
+import errno
+import gc
+import socket
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import cast
+
+from typing_extensions import override
+from uvicorn import Config, Server
+
+from moneta.application.ports import Hub
+from moneta.domain.limits import KEEP_ALIVE_S_MAX, SHUTDOWN_S_MAX
+from moneta.entrypoints.http.app import WebApp
+from moneta.entrypoints.http.protocol import GuardedProtocol
+
+BACKLOG: int = 2_048
+TICKS_PER_SECOND = 10
+
+
+class GuardedServer(Server):
+    """uvicorn's server; it tells when it is ready, closes late connections, and ends without raising the signal again.
+
+    ``ready`` is called once, with the port, when requests are taken.
+    """
+
+    def __init__(self, config: Config, *, ready: Callable[[int], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    @override
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self._ready(self.servers[0].sockets[0].getsockname()[1])
+
+    @override
+    async def on_tick(self, counter: int) -> bool:
+        if counter % TICKS_PER_SECOND == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                cast(GuardedProtocol, connection).close_if_late(now)  # the config names no other class
+        return await super().on_tick(counter)
+
+    @override
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets=sockets)
+        for connection in list(self.server_state.connections):  # over TLS, a client may never say goodbye
+            cast(GuardedProtocol, connection).transport.abort()
+        await asyncio.sleep(0)
+
+    @override
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            super().run(sockets=sockets)
+        except OSError as error:
+            # uvloop won't close while a TLS handshake is under way. The process ends now, and the handshake with it.
+            if error.errno != errno.EBUSY:
+                raise
+
+    @override
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Drain and return; uvicorn would raise the signal again at the end, and so never exit 0."""
+        self.should_exit = True
+
+
+def serve(
+    hub: Hub,
+    *,
+    listener: socket.socket,
+    ready: Callable[[int], None],
+    wake: Callable[[], None],
+    worker_alive: Callable[[], bool],
+    tls_cert: Path | None = None,
+    tls_key: Path | None = None,
+) -> None:
+    """Serve ``hub`` until SIGTERM or SIGINT, then drain for at most ``SHUTDOWN_S_MAX`` and return.
+
+    ``listener`` is bound, and closed at the end. ``ready`` is called with its port when requests are taken; ``wake``
+    after each batch of accepted events, from another thread, and must be quick; ``worker_alive`` answers for
+    ``GET /ready``.
+
+    Raises:
+        OSError: The certificate can't be read.
+    """
+    app = WebApp(hub, wake=wake, worker_alive=worker_alive)
+    gc.collect()
+    gc.freeze()  # what was made at the start lives to the end: no collection need look at it again
+    try:
+        make_server(app, ready=ready, tls_cert=tls_cert, tls_key=tls_key).run(sockets=[listener])
+    finally:
+        app.close()
+        listener.close()
+
+
+def make_server(
+    app: WebApp, *, ready: Callable[[int], None], tls_cert: Path | None = None, tls_key: Path | None = None
+) -> GuardedServer:
+    """Return the server, configured; its ``run`` takes the socket."""
+    config = Config(
+        app,
+        http=GuardedProtocol,
+        loop="uvloop",
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        log_level="critical",  # what it would say is said by us, without the request's bytes
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S_MAX,
+        timeout_graceful_shutdown=SHUTDOWN_S_MAX,
+        ssl_certfile=tls_cert,
+        ssl_keyfile=tls_key,
+    )
+    config.load()
+    if config.ssl is not None:
+        config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
+    return GuardedServer(config, ready=ready)

@@ -1,0 +1,102 @@
+"""The thread that brings events to their outcome, and contracts to the ends that Moneta causes.
+
+It sleeps until it is woken, a term is over, or an event that was given back is due; it never polls an idle store.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
+
+from moneta.application.end_contracts import decline_compromised, expire_contracts, next_expiry_ms
+from moneta.application.ports import Hub, QueuedEvent
+from moneta.application.process_events import process_or_return
+from moneta.domain.errors import StoreUnavailableError
+from moneta.domain.limits import PROCESS_BATCH_MAX, PROCESS_LEASE_S, PROCESS_TRIES_MAX
+
+IDLE_S_MAX: Final = 60.0
+WAITING_S: Final = 1.0
+STORE_PAUSE_S: Final = 0.5
+RETRY_S_MAX: Final = 60
+
+log = structlog.get_logger()
+
+
+class Processor:
+    """Runs until stopped. ``on_progress`` is called after every batch, since it may have made deliveries due."""
+
+    def __init__(self, hub: Hub, on_progress: Callable[[], None]) -> None:
+        self._hub = hub
+        self._on_progress = on_progress
+        self._woken = threading.Event()
+        self._is_stopping = False
+        self._thread = threading.Thread(target=self._run, name="processor")
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Say that there may be something to do. Safe from any thread."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """Let the batch under way finish, and end the thread."""
+        self._is_stopping = True
+        self._woken.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._is_stopping:  # until stopped
+            self._woken.clear()
+            try:
+                is_idle = self._turn()
+                pause_s = self._idle_s() if is_idle else 0.0
+            except StoreUnavailableError as error:
+                log.warning("store_unavailable", detail=str(error))
+                pause_s = STORE_PAUSE_S
+            self._woken.wait(pause_s)
+
+    def _turn(self) -> bool:
+        """Do what there is to do now; tell whether there was nothing."""
+        hub = self._hub
+        events = hub.queue.take(limit=PROCESS_BATCH_MAX, lease_s=PROCESS_LEASE_S)
+        if events:
+            self._process(events)
+        ended = expire_contracts(hub) + decline_compromised(hub)
+        if events or ended:
+            self._on_progress()
+        return not events and not ended
+
+    def _process(self, events: Sequence[QueuedEvent]) -> None:
+        try:
+            again = process_or_return(self._hub, events, self._keep)
+        except StoreUnavailableError:
+            self._hub.queue.release(events, delay_s=1)
+            raise
+        if again:
+            self._hub.queue.release(again, delay_s=0)
+
+    def _keep(self, event: QueuedEvent, error: Exception) -> None:
+        """Keep an event that met a bug: give it back for later, or bury it after its last try."""
+        log.error(
+            "event_failed",
+            event_id=event.event_id,
+            source=event.source,
+            tries=event.tries,
+            error=type(error).__name__,
+            exc_info=error,
+        )
+        if event.tries >= PROCESS_TRIES_MAX:
+            self._hub.queue.bury(event, reason=type(error).__name__)
+        else:
+            self._hub.queue.release([event], delay_s=min(2**event.tries, RETRY_S_MAX))
+
+    def _idle_s(self) -> float:
+        """Return how long there is nothing to do, unless somebody wakes us."""
+        waiting_s = WAITING_S if self._hub.queue.depth() else IDLE_S_MAX
+        term_ms = next_expiry_ms(self._hub)
+        if term_ms is None:
+            return waiting_s
+        return max(0.05, min(waiting_s, (term_ms - self._hub.clock.now_ms()) / 1000))

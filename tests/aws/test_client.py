@@ -1,0 +1,185 @@
+"""What DynamoDB's errors become, with a client that answers what a test tells it to; nothing is sent."""
+
+import pytest
+from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
+
+from moneta.adapters.aws import dynamodb
+from moneta.adapters.aws.attributes import pack, unpack
+from moneta.adapters.aws.dynamodb import (
+    ConditionFailedError,
+    DynamoDB,
+    Query,
+    Table,
+    TransactionFailedError,
+    Write,
+)
+from moneta.adapters.aws.store import DynamoDBStore, make_client
+from moneta.application.ports import Taken
+from moneta.domain.errors import StoreUnavailableError
+from tests.conformance.builders import NOW, StillClock, new_event, submitted
+
+ITEM = {"event": "mo-1#event-1", "received_at": 7, "raw": b"\x00", "tags": frozenset({"b", "a"}), "attempts": [b"1"]}
+
+
+class ScriptedClient:
+    """Answers each call with the next line of its script: an error is raised, anything else is the answer."""
+
+    def __init__(self, *script):
+        self._script = list(script)
+        self.calls = []
+
+    def __getattr__(self, operation):
+        def call(**arguments):
+            self.calls.append((operation, arguments))
+            answer = self._script.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        return call
+
+
+def refused(code, *, status=400, **more):
+    response = {"Error": {"Code": code, "Message": ""}, "ResponseMetadata": {"HTTPStatusCode": status}, **more}
+    return ClientError(response, "PutItem")
+
+
+def error_name(error):
+    return error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
+
+
+def cancelled(*codes):
+    return refused("TransactionCanceledException", CancellationReasons=[{"Code": code} for code in codes])
+
+
+def database(*script):
+    return DynamoDB(ScriptedClient(*script), prefix="test-", batch_wait_s=0)
+
+
+def test_an_item_is_read_as_it_was_written():
+    assert unpack(pack(ITEM)) == ITEM
+    assert pack({"event": "e", "problem": None}) == {"event": {"S": "e"}}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        refused("ProvisionedThroughputExceededException"),
+        refused("ThrottlingException"),
+        refused("RequestLimitExceeded"),
+        refused("InternalServerError", status=500),
+        refused("SomethingNew", status=503),
+        refused("TransactionConflictException"),
+        ReadTimeoutError(endpoint_url="http://127.0.0.1"),
+        ConnectTimeoutError(endpoint_url="http://127.0.0.1"),
+        EndpointConnectionError(endpoint_url="http://127.0.0.1"),
+    ],
+    ids=error_name,
+)
+def test_what_may_pass_makes_the_store_unavailable(error):
+    with pytest.raises(StoreUnavailableError):
+        database(error).get(Table.EVENTS, {"event": "e"})
+
+
+@pytest.mark.parametrize("code", ["ValidationException", "ResourceNotFoundException", "AccessDeniedException"])
+def test_what_is_a_bug_crashes(code):
+    with pytest.raises(ClientError):
+        database(refused(code)).get(Table.EVENTS, {"event": "e"})
+
+
+def test_a_put_gives_back_what_stands_there():
+    db = database(refused("ConditionalCheckFailedException", Item=pack(ITEM)), {})
+    assert db.put_new(Table.EVENTS, {"event": "e"}) == ITEM
+    assert db.put_new(Table.EVENTS, {"event": "e"}) is None
+
+
+def test_an_update_of_nothing_fails_with_nothing():
+    with pytest.raises(ConditionFailedError) as failure:
+        database(refused("ConditionalCheckFailedException")).update(
+            Table.EVENTS, {"event": "e"}, "SET #a = :a", values={"a": 1}, condition="attribute_exists(#event)"
+        )
+    assert failure.value.item is None
+
+
+@pytest.mark.parametrize(
+    ("codes", "failed"),
+    [
+        (("None", "ConditionalCheckFailed"), [1]),
+        (("TransactionConflict", "None"), []),
+        (("ConditionalCheckFailed",) * 2, [0, 1]),
+    ],
+)
+def test_a_transaction_says_which_conditions_failed(codes, failed):
+    writes = [Write(table=Table.DIRECTORY, item={"object": "a", "part": "b"})] * 2
+    with pytest.raises(TransactionFailedError) as failure:
+        database(cancelled(*codes)).transact(writes, request_id="r")
+    assert list(failure.value.failed) == failed
+
+
+@pytest.mark.parametrize("code", ["ThrottlingError", "ProvisionedThroughputExceeded"])
+def test_a_transaction_that_was_throttled_makes_the_store_unavailable(code):
+    with pytest.raises(StoreUnavailableError):
+        database(cancelled("None", code)).transact([], request_id="r")
+
+
+def test_pages_are_fetched_for_as_long_as_they_are_asked_for():
+    page = {"Items": [pack(ITEM)], "LastEvaluatedKey": {"event": {"S": "e"}}}
+    db = database(page, page, {"Items": []})
+    found = db.query(Query(table=Table.EVENTS, where="#event = :e", values={"e": "e"}))
+    assert next(found) == ITEM
+    assert len(db._client.calls) == 1
+    assert list(found) == [ITEM]
+    assert [arguments.get("ExclusiveStartKey") for _, arguments in db._client.calls] == [
+        None,
+        *[{"event": {"S": "e"}}] * 2,
+    ]
+
+
+def test_keys_that_were_left_unread_are_asked_for_again():
+    left = {"test-events": {"Keys": [pack({"event": "e"})]}}
+    db = database(
+        {"Responses": {"test-events": [pack({"event": "d"})]}, "UnprocessedKeys": left},
+        {"Responses": {"test-events": [pack({"event": "e"})]}, "UnprocessedKeys": {}},
+    )
+    assert db.batch_get(Table.EVENTS, [{"event": "d"}, {"event": "e"}]) == [{"event": "d"}, {"event": "e"}]
+    assert db._client.calls[1][1]["RequestItems"] == left
+
+
+def test_keys_that_are_left_unread_for_ever_make_the_store_unavailable():
+    left = {"test-events": {"Keys": [pack({"event": "e"})]}}
+    db = database(*[{"Responses": {}, "UnprocessedKeys": left}] * dynamodb.BATCH_TRIES_MAX)
+    with pytest.raises(StoreUnavailableError):
+        db.batch_get(Table.EVENTS, [{"event": "e"}])
+
+
+def test_of_many_calls_each_is_made_before_an_error_is_raised():
+    done = []
+
+    def do(number):
+        done.append(number)
+        if number == 0:
+            raise StoreUnavailableError("throttled")
+
+    db = database()
+    with pytest.raises(StoreUnavailableError):
+        db.each(do, range(40))
+    assert sorted(done) == list(range(40))
+
+
+def test_an_event_whose_put_was_throttled_is_not_accepted():
+    store = DynamoDBStore.on(ScriptedClient(refused("ThrottlingException"), {}), "test-", StillClock())
+    with pytest.raises(StoreUnavailableError):
+        store.events.accept([new_event()])
+    assert store.events.accept([new_event()]) == [Taken(received_at=NOW, is_replay=False)]
+
+
+def test_a_commit_that_met_a_time_out_is_not_known_to_be_durable():
+    store = DynamoDBStore.on(ScriptedClient(ReadTimeoutError(endpoint_url="")), "test-", StillClock())
+    with pytest.raises(StoreUnavailableError):
+        store.contracts.commit([submitted()])
+
+
+def test_the_client_tries_again_a_bounded_number_of_times():
+    config = make_client("http://127.0.0.1:1").meta.config
+    assert config.retries == {"mode": "standard", "total_max_attempts": 4}
+    assert (config.connect_timeout, config.read_timeout) == (2, 5)

@@ -1,0 +1,99 @@
+"""What a flow costs: calls, units and bytes, by the documented formula. ``pytest -s`` prints the bills."""
+
+import json
+import uuid
+
+import pytest
+
+from moneta.application.ports import EventType
+from moneta.signing import base64url
+from tests.aws.capacity import Bill, MeteringClient
+from tests.conformance.builders import HUB, NOW, delivered, finalized, first_step, new_event, owed_delivery, submitted
+
+pytestmark = pytest.mark.dynamodb
+
+
+class Flow:
+    """A contract with ids of the length that real ones have, between two organizations."""
+
+    def __init__(self, store, mo, publisher):
+        self.store, self.mo, self.publisher = store, mo, publisher
+        self.name = f"contract_{uuid.uuid4()}"
+        self.requested = self.owed(1, to=publisher)
+
+    def owed(self, revision, *, to):
+        webhook_id = f"msg_{base64url.encode(uuid.uuid4().bytes)}"
+        return owed_delivery(webhook_id, to=to, contract_id=self.name, revision=revision, at=NOW + revision)
+
+    def submit(self):
+        """Accept, read, commit, deliver: the half flow. An event of an RS256 key's is the larger kind."""
+        step = first_step(self.name, mo=self.mo, publisher=self.publisher, mpass=str(uuid.uuid4()))
+        entry = {"protected": step.signatures[0].protected, "signature": step.signatures[0].signature}
+        jws = {"payload": base64url.encode(step.start.body_bytes), "signatures": [entry]}
+        event = new_event(str(uuid.uuid4()), source=self.mo, contract_id=self.name, raw=self.raw(jws, self.mo))
+        self.store.events.accept([event])
+        self.store.contracts.read([self.name])
+        parties = {"mo": self.mo, "publisher": self.publisher, "mpass": str(uuid.uuid4())}
+        change = submitted(self.name, event=event, owed=[self.requested], expires_at=NOW // 1000 + 86_400, **parties)
+        assert self.store.contracts.commit([change]) == ["committed"]
+
+    def deliver(self, **more):
+        (due,) = self.store.deliveries.take_due(now=NOW + 9, limit=1, lease_s=60)
+        self.store.contracts.read_at([(due.owed.contract_id, due.owed.revision)])
+        self.store.deliveries.record([delivered(due.owed, at=NOW + 10, **more)])
+
+    def complete(self):
+        """The publisher signs in its answer; the contract is finalized and both are told."""
+        raw = self.raw({"payload": "x" * 700, "signatures": ["x" * 600] * 3}, self.publisher)
+        facts = {"source": self.publisher, "contract_id": self.name, "raw": raw, "kind": EventType.SIGN}
+        event = new_event(self.requested.webhook_id, **facts)
+        self.deliver(answer=event)
+        self.store.contracts.read([self.name])
+        owed = [self.owed(2, to=self.mo), self.owed(2, to=self.publisher)]
+        assert self.store.contracts.commit([finalized(self.name, event=event, owed=owed)]) == ["committed"]
+        self.deliver()
+        self.deliver()
+
+    def raw(self, jws, source):
+        head = {"specversion": "1.0", "id": str(uuid.uuid4()), "source": source, "type": "moneta.contract.submit"}
+        return json.dumps({**head, "subject": self.name, "data": {"contract": jws}, "aud": HUB}).encode()
+
+
+@pytest.fixture
+def metered(client, prefix, open_store):
+    """A store with a bill, whose process has worked before, so that its calendar's notes are made."""
+    meter = MeteringClient(client, prefix=prefix)
+    store, parties = open_store(meter), (str(uuid.uuid4()), str(uuid.uuid4()))
+    full = Flow(store, *parties)
+    full.submit()
+    full.complete()
+    meter.bill = Bill()
+    return store, meter, parties
+
+
+def show(title, bill):
+    print(f"\n{title}: {bill.calls.total()} calls {dict(bill.calls)}")  # noqa: T201  # what -s is for
+    print(f"  {bill.write_units.total()} write units {dict(+bill.write_units)}")  # noqa: T201  # likewise
+    print(f"  {sum(bill.read_units.values())} read units {dict(bill.read_units)}, bytes {bill.item_bytes}")  # noqa: T201
+
+
+def test_a_half_flow_costs_no_more_than_is_known(metered):
+    store, meter, parties = metered
+    flow = Flow(store, *parties)
+    flow.submit()
+    show("half flow, to the commit", meter.bill)
+    assert meter.bill.calls == {"put_item": 4, "update_item": 1, "batch_get_item": 1, "query": 1}
+    assert meter.bill.write_units.total() <= 20
+    flow.deliver()
+    show("half flow, delivered", meter.bill)
+    assert meter.bill.write_units.total() <= 26
+
+
+def test_a_full_flow_costs_no_more_than_is_known(metered):
+    store, meter, parties = metered
+    flow = Flow(store, *parties)
+    flow.submit()
+    flow.complete()
+    show("full flow", meter.bill)
+    assert meter.bill.write_units.total() <= 60
+    assert max(meter.bill.item_bytes.values()) < 4096

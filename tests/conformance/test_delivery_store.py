@@ -1,0 +1,337 @@
+"""The port ``DeliveryStore``: owed once, in order, and never forgotten."""
+
+from dataclasses import replace
+from itertools import chain
+
+import pytest
+
+from moneta.application.ports import DeliveryQuery, DeliveryStatus, EventStatus, EventType, WebhookType
+from moneta.domain.errors import InvalidParameterError
+from tests.conformance.builders import (
+    MO,
+    NOW,
+    PUBLISHER,
+    attempt,
+    change,
+    dead,
+    delivered,
+    failed,
+    new_event,
+    organization,
+    owed_delivery,
+    owing,
+    race,
+    result,
+)
+
+PENDING, DELIVERED, DEAD = DeliveryStatus
+
+
+def owe(store, *owed):
+    for one in owed:
+        assert list(store.contracts.commit([owing(one)])) == ["committed"]
+
+
+def take(store, *, now=NOW, limit=10, lease_s=60, busy=()):
+    taken = store.deliveries.take_due(now=now, limit=limit, lease_s=lease_s, busy=frozenset(busy))
+    return sorted(due.owed.webhook_id for due in taken)
+
+
+def statuses(store, *webhook_ids):
+    return [store.deliveries.find(webhook_id).status for webhook_id in webhook_ids]
+
+
+def test_an_owed_delivery_is_due_at_once_and_whole(store):
+    owed = replace(owed_delivery(kind=WebhookType.REJECTED, revision=0), problem=b'{"code":"wrong_signer"}')
+    owe(store, owed)
+    (due,) = store.deliveries.take_due(now=NOW, limit=10, lease_s=60)
+    assert (due.owed, due.attempts_done) == (owed, 0)
+    record = store.deliveries.find("msg-1")
+    assert (record.owed, record.status, record.attempts) == (owed, PENDING, ())
+
+
+def test_a_delivery_that_nobody_is_owed_is_not_found(store):
+    assert store.deliveries.find("msg-9") is None
+
+
+def test_nothing_is_due_where_nothing_is_owed(store):
+    assert take(store) == []
+    assert store.deliveries.next_due() is None
+
+
+def test_no_more_than_the_limit_is_taken(store):
+    owe(store, *(owed_delivery(f"msg-{number}", contract_id=f"c{number}") for number in range(5)))
+    assert [len(take(store, limit=2)) for _ in range(4)] == [2, 2, 1, 0]
+
+
+def test_a_taken_delivery_is_nobody_elses_until_its_lease_ends(store):
+    owe(store, owed_delivery())
+    assert take(store, lease_s=60) == ["msg-1"]
+    assert take(store, now=NOW + 59_999) == []
+    assert store.deliveries.next_due() == NOW + 60_000
+    assert take(store, now=NOW + 60_000) == ["msg-1"]
+
+
+def test_of_a_race_nobody_takes_what_another_took(store):
+    owe(store, *(owed_delivery(f"msg-{number}", contract_id=f"c{number}") for number in range(24)))
+    takings = race([lambda: take(store, limit=8)] * 6)
+    taken = list(chain.from_iterable(takings))
+    assert sorted(taken) == sorted(set(taken))
+    assert set(taken) | set(take(store, limit=50)) == {f"msg-{number}" for number in range(24)}
+
+
+# What became of an attempt.
+
+
+def test_a_delivered_message_is_done(store):
+    owed = owed_delivery()
+    owe(store, owed)
+    take(store)
+    store.deliveries.record([delivered(owed, at=NOW + 20)])
+    record = store.deliveries.find("msg-1")
+    assert (record.status, record.next_attempt_at, record.attempts) == (DELIVERED, None, (attempt(NOW + 20),))
+    assert take(store, now=NOW + 10**9) == []
+    assert store.deliveries.next_due() is None
+
+
+def test_a_failed_message_is_due_again_when_it_should_be_tried_again(store):
+    owed = owed_delivery()
+    owe(store, owed)
+    take(store)
+    store.deliveries.record([failed(owed, retry_at=NOW + 5000)])
+    assert store.deliveries.find("msg-1").next_attempt_at == NOW + 5000
+    assert store.deliveries.next_due() == NOW + 5000
+    assert take(store, now=NOW + 4999) == []
+    (due,) = store.deliveries.take_due(now=NOW + 5000, limit=1, lease_s=60)
+    assert (due.owed, due.attempts_done) == (owed, 1)
+
+
+def test_a_dead_message_is_never_due(store):
+    owed = owed_delivery()
+    owe(store, owed)
+    store.deliveries.record([dead(owed)])
+    assert statuses(store, "msg-1") == [DEAD]
+    assert take(store, now=NOW + 10**9) == []
+
+
+def test_attempts_are_kept_oldest_first_with_all_they_say(store):
+    owed = owed_delivery()
+    owe(store, owed)
+    attempts = [
+        replace(attempt(NOW), http_status=None, failure="connect_timeout"),
+        replace(attempt(NOW + 5000), http_status=500, snippet=bytes(range(256)) * 4),
+        replace(attempt(NOW + 9000), duration_ms=0, http_status=204),
+    ]
+    for one in attempts[:2]:
+        store.deliveries.record([replace(failed(owed, retry_at=one.at + 1), attempt=one)])
+    store.deliveries.record([replace(delivered(owed), attempt=attempts[2])])
+    assert store.deliveries.find("msg-1").attempts == tuple(attempts)
+
+
+def test_the_late_result_of_a_lost_lease_does_not_bring_back_what_is_settled(store):
+    first, second = owed_delivery("msg-1", contract_id="c1"), owed_delivery("msg-2", contract_id="c2")
+    owe(store, first, second)
+    store.deliveries.record([delivered(first), dead(second)])
+    store.deliveries.record([failed(first, retry_at=NOW + 1), failed(second, retry_at=NOW + 1)])
+    assert statuses(store, "msg-1", "msg-2") == [DELIVERED, DEAD]
+    assert take(store, now=NOW + 10**9) == []
+
+
+def test_a_batch_of_results_is_written_as_one(store):
+    owed = [owed_delivery(f"msg-{number}", contract_id=f"c{number}") for number in range(3)]
+    owe(store, *owed)
+    store.deliveries.record([delivered(owed[0]), failed(owed[1], retry_at=NOW + 5000), dead(owed[2])])
+    assert statuses(store, "msg-0", "msg-1", "msg-2") == [DELIVERED, PENDING, DEAD]
+    assert store.deliveries.counts() == {PENDING: 1, DELIVERED: 1, DEAD: 1}
+
+
+def test_counts_begin_at_zero_and_follow(store):
+    assert store.deliveries.counts() == {PENDING: 0, DELIVERED: 0, DEAD: 0}
+    owe(store, *(owed_delivery(f"msg-{number}", contract_id=f"c{number}") for number in range(3)))
+    assert store.deliveries.counts() == {PENDING: 3, DELIVERED: 0, DEAD: 0}
+
+
+# Order.
+
+
+def test_of_one_contract_and_organization_only_the_oldest_is_taken(store):
+    owed = [owed_delivery(f"msg-{number}", revision=number, at=NOW + number) for number in (1, 2, 3)]
+    owe(store, *owed)
+    assert take(store, now=NOW + 10) == ["msg-1"]
+    assert take(store, now=NOW + 10) == []
+    store.deliveries.record([failed(owed[0], retry_at=NOW + 5000)])
+    assert take(store, now=NOW + 4000) == []
+    assert take(store, now=NOW + 5000) == ["msg-1"]
+    store.deliveries.record([delivered(owed[0], at=NOW + 5010)])
+    assert take(store, now=NOW + 5010) == ["msg-2"]
+    store.deliveries.record([dead(owed[1], at=NOW + 5020)])
+    assert take(store, now=NOW + 5020) == ["msg-3"]
+
+
+def test_what_is_owed_behind_another_becomes_due_when_that_one_is_settled(store):
+    first, second = owed_delivery("msg-1", at=NOW), owed_delivery("msg-2", revision=2, at=NOW + 1)
+    owe(store, first)
+    take(store)
+    owe(store, second)
+    store.deliveries.record([delivered(first, at=NOW + 100)])
+    assert store.deliveries.next_due() <= NOW + 100
+    assert take(store, now=NOW + 100) == ["msg-2"]
+
+
+def test_one_contracts_failure_holds_up_no_other(store):
+    blocked, behind = owed_delivery("msg-1"), owed_delivery("msg-2", revision=2, at=NOW + 1)
+    others = [owed_delivery("msg-3", contract_id="contract-2"), owed_delivery("msg-4", to=MO)]
+    owe(store, blocked, behind)
+    store.deliveries.record([failed(blocked, retry_at=NOW + 10**6)])
+    owe(store, *others)
+    assert take(store, now=NOW + 10) == ["msg-3", "msg-4"]
+
+
+def test_busy_organizations_are_left(store):
+    owe(store, owed_delivery("msg-1"), owed_delivery("msg-2", to=MO))
+    assert take(store, busy=[PUBLISHER, "nobody"]) == ["msg-2"]
+    assert take(store, busy=[MO]) == ["msg-1"]
+
+
+def test_many_due_to_one_organization_leave_room_for_the_others(store):
+    owe(store, *(owed_delivery(f"many-{number:02}", contract_id=f"c{number}") for number in range(30)))
+    owe(store, owed_delivery("single", to=MO, at=NOW + 1))
+    assert "single" in take(store, now=NOW + 1, limit=10)
+
+
+# A 410.
+
+
+def test_deliveries_to_a_disabled_endpoint_stay_and_are_not_taken(store):
+    gone, waiting, other = (
+        owed_delivery("msg-1", contract_id="c1"),
+        owed_delivery("msg-2", contract_id="c2"),
+        owed_delivery("msg-3", to=MO),
+    )
+    owe(store, gone, waiting, other)
+    store.deliveries.record([result(gone, PENDING, at=NOW, http_status=410, retry_at=NOW + 5, disables_endpoint=True)])
+    assert take(store, now=NOW + 10) == ["msg-3"]
+    assert statuses(store, "msg-1", "msg-2") == [PENDING, PENDING]
+    assert store.deliveries.next_due() == NOW + 10 + 60_000  # The lease on msg-3: what is disabled is not due.
+
+
+def test_an_endpoint_that_is_enabled_again_gets_what_waited(store):
+    store.directory.apply(change(organization=organization(PUBLISHER)))
+    owed = owed_delivery()
+    owe(store, owed)
+    store.deliveries.record(
+        [result(owed, PENDING, at=NOW + 3, http_status=410, retry_at=NOW + 5, disables_endpoint=True)]
+    )
+    assert store.directory.endpoints([PUBLISHER])[PUBLISHER].disabled_at == NOW + 3
+    store.directory.apply(change(enables_endpoint=PUBLISHER))
+    assert store.directory.endpoints([PUBLISHER])[PUBLISHER].disabled_at is None
+    assert take(store, now=NOW + 10) == ["msg-1"]
+
+
+# Sign in the answer.
+
+
+def test_an_answer_is_accepted_as_an_event_in_the_same_write(store, clock):
+    owed = owed_delivery()
+    owe(store, owed)
+    clock.advance(2)
+    answer = new_event("msg-1", source=PUBLISHER, kind=EventType.SIGN)
+    store.deliveries.record([delivered(owed, answer=answer)])
+    found = store.events.find(PUBLISHER, "msg-1")
+    assert (found.status, found.type, found.digest) == (EventStatus.ACCEPTED, EventType.SIGN, answer.digest)
+    assert found.received_at == NOW + 2000
+    assert store.events.has_unprocessed("contract-1", received_before=NOW + 2001)
+
+
+def test_only_the_first_answer_to_a_message_is_taken(store):
+    owed = owed_delivery()
+    owe(store, owed)
+    first = new_event("msg-1", source=PUBLISHER, kind=EventType.SIGN)
+    store.deliveries.record([delivered(owed, answer=first)])
+    store.deliveries.record([delivered(owed, answer=replace(first, raw=b"later", digest=b"\x00" * 32))])
+    assert store.events.find(PUBLISHER, "msg-1").digest == first.digest
+    assert statuses(store, "msg-1") == [DELIVERED]
+
+
+# Lists.
+
+ALL = DeliveryQuery(visible_to=None, limit=50)
+
+
+@pytest.fixture
+def post(store):
+    """Six deliveries, oldest m0, to two organizations about two contracts; m0 and m3 delivered, m1 dead."""
+    owed = [
+        owed_delivery(
+            f"m{number}",
+            to=(PUBLISHER, MO)[number % 2],
+            contract_id=f"c{number // 3}",
+            revision=number,
+            at=NOW + number * 1000,
+        )
+        for number in range(6)
+    ]
+    owe(store, *owed)
+    store.deliveries.record([delivered(owed[0]), dead(owed[1]), delivered(owed[3])])
+    return store
+
+
+def listed(store, **members):
+    return [record.owed.webhook_id for record in store.deliveries.list(replace(ALL, **members)).items]
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        ({}, "m5 m4 m3 m2 m1 m0"),
+        ({"visible_to": PUBLISHER}, "m4 m2 m0"),
+        ({"contract_id": "c1"}, "m5 m4 m3"),
+        ({"contract_id": "c1", "visible_to": MO}, "m5 m3"),
+        ({"status": PENDING}, "m5 m4 m2"),
+        ({"status": DELIVERED}, "m3 m0"),
+        ({"status": DEAD}, "m1"),
+        ({"status": PENDING, "visible_to": MO}, "m5"),
+        ({"status": DELIVERED, "visible_to": MO}, "m3"),
+        ({"status": DEAD, "visible_to": MO}, "m1"),
+        ({"status": DEAD, "visible_to": PUBLISHER}, ""),
+        ({"status": PENDING, "contract_id": "c0"}, "m2"),
+        ({"status": PENDING, "contract_id": "c1", "visible_to": PUBLISHER}, "m4"),
+        ({"visible_to": "nobody"}, ""),
+        ({"contract_id": "c9"}, ""),
+    ],
+    ids=str,
+)
+def test_deliveries_are_listed_newest_first(post, members, expected):
+    assert listed(post, **members) == expected.split()
+
+
+@pytest.mark.parametrize("limit", [1, 2, 4, 6])
+@pytest.mark.parametrize("members", [{}, {"visible_to": MO}, {"status": PENDING}, {"contract_id": "c0"}], ids=str)
+def test_pages_of_deliveries_add_up_to_the_list(post, limit, members):
+    found, cursor = [], None
+    for _ in range(10):
+        page = post.deliveries.list(replace(ALL, limit=limit, cursor=cursor, **members))
+        found += [record.owed.webhook_id for record in page.items]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert found == listed(post, **members)
+
+
+def test_a_listed_delivery_has_its_attempts(post):
+    records = {record.owed.webhook_id: record for record in post.deliveries.list(ALL).items}
+    assert records["m0"] == post.deliveries.find("m0")
+    assert records["m0"].attempts == (attempt(NOW),)
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "AAAA", "not base64!"])
+def test_what_is_no_cursor_of_deliveries_is_refused(post, cursor):
+    with pytest.raises(InvalidParameterError) as refusal:
+        post.deliveries.list(replace(ALL, cursor=cursor))
+    assert refusal.value.facts["field"] == "cursor"
+
+
+def test_the_cursor_of_anothers_deliveries_is_refused(post):
+    cursor = post.deliveries.list(replace(ALL, visible_to=MO, limit=1)).next_cursor
+    with pytest.raises(InvalidParameterError):
+        post.deliveries.list(replace(ALL, visible_to=PUBLISHER, cursor=cursor))

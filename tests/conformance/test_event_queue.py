@@ -1,0 +1,173 @@
+"""The port ``EventQueue``, on the store that has its queue in its own tables. (On AWS the queue is SQS.)"""
+
+from moneta.application.ports import Change, EventStatus, EventType
+from tests.conformance.builders import (
+    MO,
+    NOW,
+    delivered,
+    new_event,
+    owed_delivery,
+    owing,
+    processed,
+    race,
+    rejected,
+    submitted,
+)
+
+
+def accept(store, *events):
+    store.events.accept(events)
+
+
+def take(store, *, limit=10, lease_s=60):
+    return list(store.queue.take(limit=limit, lease_s=lease_s))
+
+
+def ids(events):
+    return [event.event_id for event in events]
+
+
+def test_a_taken_event_has_all_that_came_with_it(embedded):
+    accept(embedded, new_event(kind=EventType.CANCEL, raw=b"\x00 bytes", seq=41))
+    (taken,) = take(embedded)
+    assert (taken.source, taken.event_id, taken.type, taken.contract_id) == (
+        MO,
+        "event-1",
+        "moneta.contract.cancel",
+        "contract-1",
+    )
+    assert (taken.raw, taken.received_at, taken.registry_seq, taken.tries) == (b"\x00 bytes", NOW, 41, 1)
+
+
+def test_the_largest_event_comes_back_whole(embedded):
+    raw = bytes(range(256)) * 1024
+    accept(embedded, new_event(raw=raw))
+    assert take(embedded)[0].raw == raw
+
+
+def test_an_empty_queue_gives_nothing(embedded):
+    assert take(embedded) == []
+    assert embedded.queue.depth() == 0
+
+
+def test_no_more_than_the_limit_is_taken(embedded):
+    accept(embedded, *(new_event(f"event-{number}") for number in range(5)))
+    assert [len(take(embedded, limit=2)) for _ in range(4)] == [2, 2, 1, 0]
+
+
+def test_an_event_under_lease_is_nobody_elses_until_the_lease_ends(embedded, clock):
+    accept(embedded, new_event())
+    take(embedded, lease_s=60)
+    clock.advance(59.999)
+    assert take(embedded) == []
+    clock.advance(0.001)
+    assert [event.tries for event in take(embedded)] == [2]
+
+
+def test_tries_are_counted_at_each_taking(embedded, clock):
+    accept(embedded, new_event())
+    tries = []
+    for _ in range(4):
+        tries += [event.tries for event in take(embedded, lease_s=1)]
+        clock.advance(1)
+    assert tries == [1, 2, 3, 4]
+
+
+def test_a_replayed_event_is_queued_once(embedded):
+    accept(embedded, new_event(), new_event())
+    accept(embedded, new_event())
+    assert ids(take(embedded)) == ["event-1"]
+
+
+def test_a_released_event_is_taken_again_after_the_delay(embedded, clock):
+    accept(embedded, new_event(), new_event("event-2"))
+    embedded.queue.release(take(embedded), delay_s=5)
+    clock.advance(4.999)
+    assert take(embedded) == []
+    clock.advance(0.001)
+    assert sorted(ids(take(embedded))) == ["event-1", "event-2"]
+
+
+def test_an_event_with_an_outcome_is_gone(embedded, clock):
+    first, second = new_event(), new_event("event-2", contract_id="contract-2")
+    accept(embedded, first, second)
+    embedded.contracts.commit(
+        [submitted(event=first), Change(contract_id="contract-2", read_revision=0, outcome=rejected(second))]
+    )
+    clock.advance(3600)
+    assert take(embedded) == []
+    assert embedded.queue.depth() == 0
+
+
+def test_releasing_an_event_with_an_outcome_brings_nothing_back(embedded):
+    event = new_event()
+    accept(embedded, event)
+    taken = take(embedded)
+    embedded.contracts.commit([submitted(event=event)])
+    embedded.queue.release(taken, delay_s=0)
+    embedded.queue.bury(taken[0], reason="late")
+    assert take(embedded) == []
+    assert embedded.queue.dead_letters(limit=10) == []
+
+
+def test_a_taker_whose_lease_ended_gives_nothing_back(embedded, clock):
+    accept(embedded, new_event())
+    stale = take(embedded, lease_s=1)
+    clock.advance(1)
+    take(embedded, lease_s=60)
+    embedded.queue.release(stale, delay_s=0)
+    embedded.queue.bury(stale[0], reason="stale")
+    assert take(embedded) == []
+    assert embedded.queue.depth() == 1
+
+
+def test_a_buried_event_is_a_dead_letter_and_its_record_stays(embedded, clock):
+    accept(embedded, new_event())
+    (taken,) = take(embedded)
+    clock.advance(1)
+    embedded.queue.bury(taken, reason="RecursionError in process_events")
+    clock.advance(3600)
+    assert take(embedded) == []
+    assert embedded.queue.depth() == 0
+    (letter,) = embedded.queue.dead_letters(limit=10)
+    assert (letter.source, letter.event_id, letter.contract_id) == (MO, "event-1", "contract-1")
+    assert (letter.tries, letter.died_at, letter.reason) == (1, NOW + 1000, "RecursionError in process_events")
+    assert embedded.events.find(MO, "event-1").status is EventStatus.ACCEPTED
+    assert embedded.events.has_unprocessed("contract-1", received_before=NOW + 1)
+
+
+def test_an_outcome_clears_the_dead_letter(embedded):
+    event = new_event()
+    accept(embedded, event)
+    embedded.queue.bury(take(embedded)[0], reason="a bug that was mended")
+    embedded.contracts.commit([Change(contract_id="contract-1", read_revision=0, outcome=processed(event))])
+    assert embedded.queue.dead_letters(limit=10) == []
+
+
+def test_dead_letters_come_oldest_first_and_not_more_than_asked(embedded, clock):
+    accept(embedded, *(new_event(f"event-{number}") for number in range(4)))
+    for event in sorted(take(embedded), key=lambda event: event.event_id, reverse=True):
+        clock.advance(1)
+        embedded.queue.bury(event, reason="poison")
+    assert ids(embedded.queue.dead_letters(limit=3)) == ["event-3", "event-2", "event-1"]
+
+
+def test_the_depth_counts_what_waits_and_what_is_under_lease(embedded):
+    accept(embedded, *(new_event(f"event-{number}") for number in range(5)))
+    take(embedded, limit=2)
+    assert embedded.queue.depth() == 5
+
+
+def test_an_answer_in_a_webhook_is_queued(embedded):
+    owed = owed_delivery()
+    embedded.contracts.commit([owing(owed)])
+    answer = new_event(owed.webhook_id, source=owed.organization_id, kind=EventType.SIGN)
+    embedded.deliveries.record([delivered(owed, answer=answer)])
+    assert ids(take(embedded)) == [owed.webhook_id]
+
+
+def test_of_a_race_nobody_takes_what_another_took(embedded):
+    accept(embedded, *(new_event(f"event-{number}") for number in range(40)))
+    takings = race([lambda: take(embedded, limit=10)] * 8)
+    taken = [event for taking in takings for event in ids(taking)]
+    assert sorted(taken) == sorted({f"event-{number}" for number in range(40)})

@@ -1,0 +1,249 @@
+"""Every route x every role x own and other's object. The routes come from the OpenAPI document.
+
+A new route without a row here fails. A row asks for something that changes nothing, so that "allowed" shows by a status
+of its own: 412 where ``If-Match`` is stale, 422 where a member is missing, 200 where something is read.
+"""
+
+import json
+from dataclasses import dataclass
+
+import pytest
+
+from moneta.application.ports import EventType, IdentityRole
+from tests.http.api_contract import check_described, operations
+from tests.http.api_server import serving
+from tests.hub import MO, PUBLISHER
+from tests.signing_examples import key_of
+
+JSON_TYPE = {"content-type": "application/json"}
+YAML_TYPE = {"content-type": "application/yaml"}
+STALE = {**JSON_TYPE, "if-match": '"999999"'}
+COLUMNS = (
+    *("operator", "checker", "auditor"),
+    *("mo own", "mo other", "publisher own", "publisher other", "pending own", "suspended own"),
+)
+
+
+@dataclass(frozen=True)
+class World:
+    """What stands on one side: its own MO, publisher, mPass, contract, event and delivery."""
+
+    mo: object
+    publisher: object
+    mpass: str
+    contract: str
+    event: str
+    delivery: str
+
+
+def make_world(test_hub, name):
+    mo, publisher = test_hub.register(MO, f"MO{name}"), test_hub.register(PUBLISHER, f"PUB{name}")
+    mpass = test_hub.issue_mpass(mo)
+    body = test_hub.body(mo, publisher, mpass, contract_id=f"contract-{name}")
+    contract = test_hub.submit(mo, body, event_id=f"event-{name}")
+    delivery = served_deliveries(test_hub, publisher)[0]
+    return World(mo, publisher, mpass, contract, f"event-{name}", delivery)
+
+
+def served_deliveries(test_hub, party):
+    due = test_hub.hub.deliveries.take_due(now=test_hub.hub.clock.now_ms() + 1, limit=100, lease_s=1)
+    return [one.owed.webhook_id for one in due if one.owed.organization_id == party.organization_id]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("hub")) as served:
+        test_hub = served.test_hub
+        served.holders = {
+            "operator": test_hub.console,
+            "checker": test_hub.add_identity("checker", IdentityRole.CHECKER),
+            "auditor": test_hub.add_identity("auditor", IdentityRole.AUDITOR),
+        }
+        served.worlds = {"own": make_world(test_hub, "A"), "other": make_world(test_hub, "B")}
+        served.holders["mo"] = served.worlds["own"].mo
+        served.holders["publisher"] = served.worlds["own"].publisher
+        served.holders["pending"] = test_hub.register(MO, "PENDING", status="Pending")
+        served.holders["suspended"] = test_hub.register(MO, "SUSPENDED", status="Suspended")
+        served.destroyed = test_hub.register(MO, "DESTROYED", status="Destroyed")
+        yield served
+
+
+# What each row sends: (path, query, headers, content), given the party whose object it is and its world.
+
+
+def event(party, _world):
+    members = {
+        "specversion": "1.0",
+        "id": "matrix",
+        "source": party.organization_id,
+        "type": EventType.SUBMIT,
+        "subject": "c",
+        "data": {"contract": {}},
+    }
+    return {}, "", JSON_TYPE, json.dumps(members)
+
+
+def of_organization(*, content=None, headers=None, **path):
+    def ask(party, _world):
+        kid = party.auth_key.public.key_id
+        given = {"kind": party.kind, "organization_id": party.organization_id, "kid": kid, **path}
+        return given, "", headers or {}, content
+
+    return ask
+
+
+def of_kind(*, content=None):
+    def ask(party, _world):
+        return {"kind": party.kind}, "", {} if content is None else JSON_TYPE, content
+
+    return ask
+
+
+def of_world(name, member, *, content=None, headers=None, query=""):
+    def ask(party, world):
+        return {name: getattr(world, member)}, query.format(party=party), headers or {}, content
+
+    return ask
+
+
+def plain(*, content=None, headers=None, query="", **path):
+    def ask(party, _world):
+        given = None if content is None else content.replace("PARTY", party.organization_id)
+        return path, query.format(party=party), headers or {}, given
+
+    return ask
+
+
+METADATA = '{"metadata": {"webhook_url": "https://x.example/"}}'
+LISTED = "mo_id={party.organization_id}"
+TEMPLATE = {"name": "transaction-contract", "version": "1"}
+
+ASKS = {
+    "send_event": event,
+    "read_event": of_world("event_id", "event", query="source={party.organization_id}"),
+    "list_contracts": plain(query=LISTED),
+    "read_contract": of_world("contract_id", "contract"),
+    "list_deliveries": plain(),
+    "read_delivery": of_world("webhook_id", "delivery"),
+    "create_organization": of_kind(content="{}"),
+    "list_organizations": of_kind(),
+    "read_organization": of_organization(),
+    "update_organization": of_organization(content=METADATA, headers=STALE),
+    "change_organization_status": of_organization(content='{"status": "Suspended"}', headers=STALE),
+    "add_key": of_organization(content='{"use": ["auth"]}', headers=JSON_TYPE),
+    "change_key_status": of_organization(content='{"status": "retired"}', headers=STALE),
+    "read_partner_keys": of_organization(),
+    "rotate_webhook_secret": of_organization(content='{"overlap_s": 0}', headers=STALE),
+    "issue_mpass": plain(content='{"mo_id": "PARTY"}', headers=JSON_TYPE),
+    "list_mpasses": plain(query=LISTED),
+    "read_mpass": of_world("mpass_id", "mpass"),
+    "change_mpass_status": of_world("mpass_id", "mpass", content='{"status": "Locked"}', headers=STALE),
+    "publish_template": plain(content="a: 1", headers=YAML_TYPE),
+    "list_templates": plain(),
+    "lint_template": plain(content="a: 1", headers=YAML_TYPE),
+    "read_template": plain(name="transaction-contract"),
+    "read_template_version": plain(**TEMPLATE),
+    "change_template_status": plain(content='{"status": "retired"}', headers=STALE, **TEMPLATE),
+}
+
+# Left to right as in COLUMNS. An organization's "other" object is one of another organization of the same kind.
+# fmt: off
+EXPECTED = {
+    # operation                    identities      MO: own, other; publisher: own, other; Pending and Suspended own
+    "send_event":                  (403, 403, 403,  400, 403,  400, 403,  403, 400),
+    "read_event":                  (200, 200, 200,  200, 404,  404, 404,  403, 404),
+    "list_contracts":              (200, 200, 200,  200, 200,  200, 200,  403, 200),
+    "read_contract":               (200, 200, 200,  200, 404,  200, 404,  403, 404),
+    "list_deliveries":             (200, 200, 200,  200, 200,  200, 200,  403, 200),
+    "read_delivery":               (200, 200, 200,  404, 404,  200, 404,  403, 404),
+    "create_organization":         (422, 403, 403,  403, 403,  403, 403,  403, 403),
+    "list_organizations":          (200, 200, 200,  200, 200,  200, 200,  200, 200),
+    "read_organization":           (200, 200, 200,  200, 404,  200, 404,  200, 200),
+    "update_organization":         (412, 403, 403,  412, 404,  412, 404,  412, 412),
+    "change_organization_status":  (412, 403, 403,  412, 404,  412, 404,  403, 412),
+    "add_key":                     (422, 403, 403,  422, 404,  422, 404,  422, 422),
+    "change_key_status":           (412, 403, 403,  412, 404,  412, 404,  412, 412),
+    "read_partner_keys":           (200, 200, 200,  200, 404,  200, 404,  200, 200),
+    "rotate_webhook_secret":       (412, 403, 403,  412, 404,  412, 404,  412, 412),
+    "issue_mpass":                 (403, 403, 403,  422, 403,  403, 403,  403, 409),
+    "list_mpasses":                (200, 200, 200,  200, 200,  403, 403,  403, 200),
+    "read_mpass":                  (200, 200, 200,  200, 404,  403, 403,  403, 404),
+    "change_mpass_status":         (412, 403, 403,  412, 404,  403, 403,  403, 404),
+    "publish_template":            (422, 403, 403,  403, 403,  403, 403,  403, 403),
+    "list_templates":              (200, 200, 200,  200, 200,  200, 200,  200, 200),
+    "lint_template":               (200, 200, 200,  200, 200,  200, 200,  403, 200),
+    "read_template":               (200, 200, 200,  200, 200,  200, 200,  200, 200),
+    "read_template_version":       (200, 200, 200,  200, 200,  200, 200,  200, 200),
+    "change_template_status":      (412, 403, 403,  403, 403,  403, 403,  403, 403),
+}
+# fmt: on
+
+PROTECTED = [(method, path, one["operationId"]) for method, path, one in operations() if one["security"]]
+CASES = [(*route, column) for route in PROTECTED for column in COLUMNS]
+
+
+def ask_as(served, method, path, operation, column):
+    """Send the row's request for the column's object, and return the answer."""
+    role, _, whose = column.partition(" ")
+    world = served.worlds[whose or "own"]
+    caller = served.holders[role]
+    owner = caller if whose == "own" else world.publisher if role == "publisher" else world.mo
+    values, query, headers, content = ASKS[operation](owner, world)
+    return served.call(method, f"{path.format(**values)}?{query}".rstrip("?"), caller, headers=headers, content=content)
+
+
+@pytest.mark.parametrize(("method", "path", "operation", "column"), CASES)
+def test_who_may_do_what(served, method, path, operation, column):
+    answer = ask_as(served, method, path, operation, column)
+    expected = EXPECTED[operation][COLUMNS.index(column)]
+    assert answer.status_code == expected, f"{operation} as {column}: {answer.text}"
+    check_described(answer, method, path)
+
+
+@pytest.mark.parametrize(("method", "path", "operation"), PROTECTED)
+def test_nobody_gets_in_without_a_token_and_a_destroyed_organization_has_none(served, method, path, operation):
+    world = served.worlds["own"]
+    values, query, headers, content = ASKS[operation](world.mo, world)
+    for caller in (None, served.destroyed):
+        answer = served.call(
+            method, f"{path.format(**values)}?{query}".rstrip("?"), caller, headers=headers, content=content
+        )
+        assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
+        check_described(answer, method, path)
+
+
+def test_every_row_is_a_route():
+    assert set(ASKS) == set(EXPECTED) == {operation for _, _, operation in PROTECTED}
+
+
+@pytest.mark.parametrize(
+    ("operation", "path"),
+    [
+        ("list_contracts", "/contracts"),
+        ("list_deliveries", "/deliveries"),
+        ("list_mpasses", "/mpass"),
+        ("list_organizations", "/organizations/mo"),
+    ],
+)
+@pytest.mark.parametrize("role", ["mo", "publisher"])
+def test_a_list_never_shows_anothers(served, operation, path, role):
+    answer = served.call("GET", path, served.holders[role])
+    if answer.status_code == 403:
+        assert (operation, role) == ("list_mpasses", "publisher")
+        return
+    other = served.worlds["other"]
+    foreign = [other.mo.organization_id, other.publisher.organization_id, other.mpass, other.contract, other.delivery]
+    assert not [name for name in foreign if name in answer.text]
+
+
+def test_a_filter_for_anothers_gives_an_empty_list(served):
+    other = served.worlds["other"].mo.organization_id
+    for path in ("/contracts", "/mpass"):
+        assert served.call("GET", f"{path}?mo_id={other}", served.holders["mo"]).json()["items"] == []
+
+
+def test_an_organization_cannot_give_itself_a_contract_key(served):
+    mo = served.holders["mo"]
+    members = served.test_hub.new_key(key_of("ES256", "own contract"), mo.organization_id, "contract")
+    answer = served.call("POST", f"/organizations/mo/{mo.organization_id}/keys", mo, json=members)
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")

@@ -1,0 +1,127 @@
+"""The OpenAPI document is whole, well-formed, checked in, and says what the app serves."""
+
+import json
+import re
+from pathlib import Path
+
+import jsonschema_rs
+import pytest
+
+from moneta.application.access import Operation
+from moneta.application.problems import ERRORS_BY_CODE, PROBLEM_TYPES
+from moneta.entrypoints.http import openapi
+from moneta.entrypoints.http.app import WebApp
+from tests.http.api_contract import document, operations, resolve
+from tests.http.api_server import serving
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def references(node):
+    if isinstance(node, dict):
+        if "$ref" in node:
+            yield node["$ref"]
+        for value in node.values():
+            yield from references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from references(value)
+
+
+def test_the_checked_in_document_is_the_generated_one():
+    assert (DOCS / "openapi.json").read_bytes() == openapi.document_bytes(), (
+        "run python -m moneta.entrypoints.http.openapi"
+    )
+
+
+def test_writing_it_gives_both_generated_pages(tmp_path):
+    openapi.write(tmp_path)
+    assert (tmp_path / "openapi.json").read_bytes() == (DOCS / "openapi.json").read_bytes()
+    assert (tmp_path / "problems.md").read_bytes() == (DOCS / "problems.md").read_bytes()
+
+
+def test_every_reference_leads_somewhere_and_every_component_is_used():
+    used = set(references(document()))
+    for reference in used:
+        assert resolve({"$ref": reference}) is not None
+    named = {
+        f"#/components/{kind}/{name}"
+        for kind in ("schemas", "responses", "headers")
+        for name in document()["components"][kind]
+    }
+    assert named == used
+
+
+def test_every_schema_is_json_schema_2020_12():
+    for schema in document()["components"]["schemas"].values():
+        jsonschema_rs.meta.validate({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema})
+
+
+def test_component_names_have_the_form_that_openapi_asks_for():
+    for names in document()["components"].values():
+        assert all(re.fullmatch(r"[A-Za-z0-9._-]+", name) for name in names)
+
+
+def test_operation_ids_are_unique_and_cover_every_right():
+    ids = [operation["operationId"] for _, _, operation in operations()]
+    assert len(ids) == len(set(ids))
+    assert set(Operation) <= set(ids)
+
+
+@pytest.mark.parametrize(("method", "path", "operation"), operations(), ids=lambda value: str(value)[:60])
+def test_an_operation_is_described_whole(method, path, operation):
+    declared = {one["name"] for one in operation.get("parameters", []) if one["in"] == "path"}
+    assert declared == set(re.findall(r"{(\w+)}", path))
+    statuses = set(operation["responses"])
+    assert {"400", "500", "503"} <= statuses
+    if operation["security"]:
+        assert {"401", "403"} <= statuses
+    assert ("requestBody" in operation) == (method in {"POST", "PUT"})
+    for answer in map(resolve, operation["responses"].values()):
+        assert answer["description"]
+        assert answer["content"]
+
+
+def test_every_code_of_a_described_problem_has_its_status():
+    for name, answer in document()["components"]["responses"].items():
+        status, *codes = name.split(".")
+        [content] = answer["content"].values()
+        assert content["schema"]["allOf"][1]["properties"]["code"]["enum"] == codes
+        assert {PROBLEM_TYPES[ERRORS_BY_CODE[code]].status for code in codes} == {int(status)}
+
+
+def test_the_app_serves_what_is_described_and_nothing_else(tmp_path):
+    with serving(tmp_path) as served:
+        assert served.client.get("/openapi.json").content == openapi.document_bytes()
+        app = WebApp(served.test_hub.hub, wake=lambda: None, worker_alive=lambda: True)
+        try:
+            routed = {
+                (method, re.sub(r":str}", "}", route.path))
+                for route in app._litestar.routes
+                for method in route.methods
+                if method not in {"HEAD", "OPTIONS"}
+            }
+        finally:
+            app.close()
+    routed.add(("POST", "/event"))  # goes past the router, and has tests of its own
+    assert routed == {(method, path) for method, path, _ in operations()}
+
+
+def test_examples_of_the_event_pass_the_schema_of_the_request():
+    body = document()["paths"]["/event"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    check = jsonschema_rs.validator_for({**body, "components": document()["components"]})
+    event = {
+        "specversion": "1.0",
+        "id": "e1",
+        "source": "00000000-0000-4000-8000-000000000000",
+        "type": "moneta.contract.submit",
+        "subject": "c1",
+        "time": "2026-11-24T10:00:00Z",
+        "data": {"contract": {"payload": "YQ", "signatures": [{"protected": "YQ", "signature": "YQ"}]}},
+        "extension": "ignored",
+    }
+    act = {**event, "type": "moneta.contract.decline", "data": {"act": "a.b.c"}}
+    assert check.is_valid(event)
+    assert check.is_valid(act)
+    assert not check.is_valid({**event, "data": act["data"]})
+    assert json.loads(openapi.document_bytes())["openapi"] == "3.1.0"
