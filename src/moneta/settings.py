@@ -34,7 +34,5 @@ class Settings:
     def from_json(cls, text: str) -> "Settings":
         """Return the settings that ``to_json`` wrote."""
         members = json.loads(text)
-        paths = {
-            name: Path(members[name]) for name in ("data_dir", "tls_cert", "tls_key") if members[name] is not None
-        }
+        paths = {name: Path(members[name]) for name in ("data_dir", "tls_cert", "tls_key") if members[name] is not None}
         return cls(**{**members, **paths})

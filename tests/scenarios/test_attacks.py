@@ -250,6 +250,48 @@ def test_an_invalid_further_signature_on_a_closed_contract_meets_its_end(play):
     assert play.sends("publisher", EventType.SIGN, broken, "e-3") == "contract_closed"
 
 
+def test_a_signature_that_another_made_is_not_the_source_s_to_send(play):
+    play.does("mo submits")
+    signed = play.house.sign_next(play.publisher, play.contract)
+    assert play.sends("mo", EventType.SIGN, signed, "e-2") == "wrong_signer"
+    assert play.status == "pending_publisher_signature"
+
+
+# fmt: off
+BESIDE = {
+    "garbage":                    lambda p, one: {**one, "signature": base64url.encode(bytes(64))},
+    "the same again":             lambda p, one: one,
+    "one for moneta":             lambda p, one: p.house.entry(p.publisher, p.body, prev=None, role="moneta"),
+    "one for the MO":             lambda p, one: p.house.entry(p.mo, p.body, prev=None),
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("name", BESIDE)
+@pytest.mark.parametrize("is_first", [True, False], ids=["before it", "after it"])
+def test_nothing_else_travels_beside_a_signature(play, name, is_first):
+    play.does("mo submits")
+    signed = play.house.sign_next(play.publisher, play.contract)
+    *stored, own = signed["signatures"]
+    other = BESIDE[name](play, own)
+    entries = [*stored, *([other, own] if is_first else [own, other])]
+    assert play.sends("publisher", EventType.SIGN, {**signed, "signatures": entries}, "e-2") == "wrong_signer"
+    assert play.status == "pending_publisher_signature"
+
+
+def test_nobody_completes_a_contract_on_a_compromised_key(play):
+    play.does("mo submits")
+    change_key(play, "mo", "compromised")
+    assert play.does("publisher signs") == "key_not_valid"
+    assert decline_compromised(play.house.hub) == 1
+    assert play.status == "declined"
+
+
+def test_a_body_that_names_an_mpass_names_its_mo(house):
+    play = Play(house, mo_id=None)
+    assert play.does("mo submits") == "missing_field"
+
+
 # Acts.
 # fmt: off
 ACTS = {

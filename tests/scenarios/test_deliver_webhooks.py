@@ -240,6 +240,9 @@ TAKEN_AND_REJECTED = {
     "a shape that is none":     (lambda _: b'{"contract": 7}',                           "malformed_jws"),
     "an act that is none":      (lambda _: b'{"act": 7}',                                "malformed_jws"),
     "other bytes":              (lambda p: signed_answer(p).replace(b'"payload": "ey', b'"payload": "fy'), None),
+    "a member too many":        (lambda p: signed_answer(p)[:-1] + b', "x": 1}',          "malformed_request"),
+    "an act beside it":         (lambda p: signed_answer(p)[:-1] + b', "act": "a"}',      "malformed_request"),
+    "doubled names":            (lambda p: signed_answer(p)[:-1] + b', "contract": {}}',  "malformed_json"),
     "no signature of its own":  (lambda p: json.dumps({"contract": p.house.sign_first(p.mo, p.body)}).encode(),
                                                                                          "wrong_signer"),
 }
@@ -249,8 +252,7 @@ ONLY_DELIVERED = {
     "no JSON":                  b"OK",
     "an acknowledgement":       b'{"ok": true}',
     "a list":                   b"[]",
-    "doubled names":            b'{"act": "a", "act": "b"}',
-    "both":                     b'{"act": "a", "contract": {}}',
+    "brackets":                 b"[" * 100_000,
 }
 # fmt: on
 

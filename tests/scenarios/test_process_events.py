@@ -232,6 +232,22 @@ def test_what_nobody_submitted_can_t_be_signed(play):
     assert play.sends("publisher", EventType.SIGN, unheard, "e-1") == "unknown_contract"
 
 
+def test_a_contract_that_changed_under_the_sweep_is_swept_again(play):
+    play.does("mo submits")
+    mo = play.mo
+    change_key_status(
+        play.house.hub,
+        play.house.operator,
+        mo.kind,
+        mo.organization_id,
+        mo.key.public.key_id,
+        {"status": "compromised"},
+    )
+    hub = play.house.hub
+    assert decline_compromised(replace(hub, contracts=AlwaysConflicting(hub.contracts))) == 0
+    assert decline_compromised(hub) == 1
+
+
 class Broken:
     """A template reader with a bug that one template meets."""
 

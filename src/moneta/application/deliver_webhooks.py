@@ -33,7 +33,6 @@ from moneta.application.ports import (
 )
 from moneta.application.webhook_secrets import signing_secrets
 from moneta.domain.contracts import Contract, status_of
-from moneta.domain.errors import Refused
 from moneta.domain.identifiers import ContractId, EventId, RegistrySeq, Revision, UnixMillis, UnixSeconds
 from moneta.domain.limits import ATTEMPT_ANSWER_BYTES_KEPT, RETRY_AFTER_S_MAX, RETRY_SCHEDULE_S
 from moneta.signing import base64url, webhooks
@@ -182,16 +181,13 @@ def _event(owed: OwedDelivery, came: Answer | NoAnswer, position: RegistrySeq) -
     is_asked = owed.type is WebhookType.SIGNATURE_REQUESTED
     if not is_asked or isinstance(came, NoAnswer) or came.status != OK or came.is_truncated or not came.body.strip():
         return None
-    try:
-        return event_in_answer(
-            source=owed.organization_id,
-            event_id=EventId(owed.webhook_id),
-            contract_id=owed.contract_id,
-            answer=came.body,
-            position=position,
-        )
-    except Refused:
-        return None  # no JSON, or JSON that is neither a contract nor an act: an ordinary acknowledgement
+    return event_in_answer(
+        source=owed.organization_id,
+        event_id=EventId(owed.webhook_id),
+        contract_id=owed.contract_id,
+        answer=came.body,
+        position=position,
+    )
 
 
 def _retry_after_s(came: Answer | NoAnswer, now: UnixMillis) -> int:

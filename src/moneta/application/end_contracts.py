@@ -8,7 +8,7 @@ so nothing depends on how soon this runs.
 from collections.abc import Sequence
 
 from moneta.application.countersign import ended_by_moneta
-from moneta.application.ports import Change, Hub
+from moneta.application.ports import Change, Committed, Hub
 from moneta.application.process_events import contract_change
 from moneta.domain.contracts import ActName, Contract, end_of
 from moneta.domain.identifiers import ContractId, OrganizationId, RegistrySeq, UnixMillis, UnixSeconds
@@ -33,7 +33,7 @@ def expire_contracts(hub: Hub) -> int:
         if contract.expires_at is not None
         and not hub.events.has_unprocessed(contract_id, received_before=UnixMillis(contract.expires_at * 1000))
     ]
-    return _end(hub, ready, ActName.EXPIRE, *EXPIRED_REASON)
+    return _end(hub, ready, ActName.EXPIRE, *EXPIRED_REASON).count(Committed.COMMITTED)
 
 
 def next_expiry_ms(hub: Hub) -> UnixMillis | None:
@@ -45,25 +45,27 @@ def next_expiry_ms(hub: Hub) -> UnixMillis | None:
 def decline_compromised(hub: Hub) -> int:
     """Decline the contracts still pending on a signature by a key that was compromised since the last time.
 
-    The position reached is remembered only when all are declined, so that a crash in between begins again.
+    The position reached is remembered only when all are declined, so that a crash in between, or a contract that
+    changed meanwhile, makes it begin again.
     """
     position = hub.directory.registry_position()
     swept = hub.directory.swept_to()
     if position == swept:
         return 0
     keys = hub.directory.compromised_since(swept)
-    declined = sum(_decline_pending_on(hub, key) for key in keys)
-    hub.directory.mark_swept(RegistrySeq(position))
-    return declined
+    outcomes = [outcome for key in keys for outcome in _decline_pending_on(hub, key)]
+    if Committed.CONFLICT not in outcomes:
+        hub.directory.mark_swept(RegistrySeq(position))
+    return outcomes.count(Committed.COMMITTED)
 
 
-def _decline_pending_on(hub: Hub, key: RegisteredKey) -> int:
-    declined = 0
+def _decline_pending_on(hub: Hub, key: RegisteredKey) -> Sequence[Committed]:
+    outcomes: list[Committed] = []
     for contract_ids in _pages_pending_with(hub, key.owner):
         contracts = hub.contracts.read(contract_ids).values()
         touched = [one for one in contracts if any(signature.key_id == key.key_id for signature in one.signatures)]
-        declined += _end(hub, touched, ActName.DECLINE, *COMPROMISED_REASON)
-    return declined
+        outcomes.extend(_end(hub, touched, ActName.DECLINE, *COMPROMISED_REASON))
+    return outcomes
 
 
 def _pages_pending_with(hub: Hub, organization: OrganizationId) -> Sequence[Sequence[ContractId]]:
@@ -78,12 +80,10 @@ def _pages_pending_with(hub: Hub, organization: OrganizationId) -> Sequence[Sequ
             return pages
 
 
-def _end(hub: Hub, contracts: Sequence[Contract], name: ActName, reason_code: str, reason: str) -> int:
-    """End what is still open; a contract that changed meanwhile is left to the next time."""
+def _end(hub: Hub, contracts: Sequence[Contract], name: ActName, reason_code: str, reason: str) -> Sequence[Committed]:
+    """End what is still open, and tell what became of each; a conflict is a contract that changed meanwhile."""
     changes = [_change(hub, contract, name, reason_code, reason) for contract in contracts if end_of(contract) is None]
-    if not changes:
-        return 0
-    return sum(outcome == "committed" for outcome in hub.contracts.commit(changes))
+    return hub.contracts.commit(changes) if changes else ()
 
 
 def _change(hub: Hub, contract: Contract, name: ActName, reason_code: str, reason: str) -> Change:

@@ -10,8 +10,10 @@ write that records a new one; only an event that fails at 7 or 8 is looked up be
 """
 
 import hashlib
+import json
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from moneta.application.authenticate import Caller, CallerRole, authenticate
@@ -35,6 +37,9 @@ from moneta.signing import jws, statements
 REQUIRED_ATTRIBUTES: Final = ("specversion", "id", "source", "type", "subject", "data")
 EVENT_JSON_DEPTH_MAX: Final = 16
 PARTY_ROLES: Final = frozenset({CallerRole.MO, CallerRole.PUBLISHER})
+_RFC3339: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})", re.ASCII
+)
 ACT_TYPES: Final = frozenset({EventType.DECLINE, EventType.CANCEL})
 
 
@@ -92,8 +97,10 @@ def read_envelope(raw: bytes) -> Envelope:
             raise MalformedRequestError(f"event: {name} is missing", field=name)
     if members["specversion"] != "1.0":
         raise MalformedRequestError('event: expected specversion "1.0"', field="specversion")
-    if not isinstance(members.get("time", ""), str):
+    if "time" in members and _RFC3339.fullmatch(_text(members, "time")) is None:
         raise MalformedRequestError("event: expected time as RFC 3339 text", field="time")
+    if "data_base64" in members:
+        raise MalformedRequestError("event: expected data, not data_base64", field="data_base64")
     data = members["data"]
     if not isinstance(data, dict):
         raise MalformedRequestError(f"event: expected data to be an object, got {type_name(data)}", field="data")
@@ -226,29 +233,33 @@ def _event_type(value: Value) -> EventType:
 
 def event_in_answer(
     *, source: OrganizationId, event_id: EventId, contract_id: ContractId, answer: bytes, position: RegistrySeq
-) -> NewEvent:
-    """Return the event that a webhook's answer makes: sign-in-the-answer (protocol, section 7).
+) -> NewEvent | None:
+    """Return the event that a webhook's answer makes, if it is one: sign-in-the-answer (protocol, section 7).
 
-    ``answer``: I-JSON with the one member ``contract`` or ``act``. It becomes ``data`` of an event by the receiver,
-    byte for byte, with the webhook's id as its id; whether it holds is for the processor to say, since the answer
-    is taken whatever becomes of it.
-
-    Raises:
-        MalformedJSONError, MalformedRequestError: It is not of that form: then it is no event, only an answer.
+    Any JSON object with ``contract`` or ``act`` in it is taken: it becomes ``data`` of an event by the receiver, byte
+    for byte, with the webhook's id as its id. Whether it holds is for the processor to say, so that who meant to sign
+    and did it wrong is told. Everything else is an ordinary acknowledgement.
     """
-    members = parse_object(answer, what="answer")
-    event_type = _type_in_answer(members)
-    envelope = {"specversion": "1.0", "id": event_id, "source": source, "type": event_type, "subject": contract_id}
-    head = ",".join(f'"{name}":"{value}"' for name, value in envelope.items())
+    event_type = _type_in_answer(answer)
+    if event_type is None:
+        return None
+    attributes = {"specversion": "1.0", "id": event_id, "source": source, "type": event_type, "subject": contract_id}
+    head = ",".join(f'"{name}":"{value}"' for name, value in attributes.items())
     raw = b"{" + head.encode("ascii") + b',"data":' + answer.strip() + b"}"
-    return _new_event(replace(read_envelope(raw), type=event_type), raw, position)
+    envelope = Envelope(source=source, event_id=event_id, type=event_type, subject=contract_id, data={})
+    return _new_event(envelope, raw, position)
 
 
-def _type_in_answer(members: Mapping[str, Value]) -> EventType:
-    if members.keys() == {"contract"}:
+def _type_in_answer(answer: bytes) -> EventType | None:
+    """Tell what the answer means to be; read leniently, since the processor will read it strictly."""
+    try:
+        members = json.loads(answer)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(members, dict) or not members.keys() & {"contract", "act"}:
+        return None
+    if "contract" in members:
         return EventType.SIGN
-    if members.keys() != {"act"}:
-        raise MalformedRequestError("answer: expected exactly contract or act", field="answer")
     try:
         is_cancel = statements.parse_act(members["act"]).name is ActName.CANCEL
     except Refused:

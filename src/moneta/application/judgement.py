@@ -15,7 +15,7 @@ A further signature:
 
 1. The contract exists and names the source (``judge``; likewise for acts).
 2. A valid signature by a role that signed already changes nothing, even after the end.
-3. The contract is open, and was when the event came.
+3. The contract is open, and was when the event came; no signature on it is by a compromised key.
 4. The body's bytes and the signatures of the complete steps are those that are stored.
 5. It is the source's turn.
 6. As 6 above.
@@ -54,6 +54,8 @@ from moneta.domain.errors import (
     ContractClosedError,
     ContractExistsError,
     ContractExpiredError,
+    KeyNotValidError,
+    MissingFieldError,
     NotNextSignerError,
     Refused,
     RevisionConflictError,
@@ -67,7 +69,7 @@ from moneta.domain.errors import (
 )
 from moneta.domain.identifiers import KeyId, MPassId, OrganizationId, RegistrySeq, UnixMillis, UnixSeconds
 from moneta.domain.ijson import Value, parse_object
-from moneta.domain.keys import KeyUse, RegisteredKey
+from moneta.domain.keys import COMPROMISED, KeyUse, RegisteredKey
 from moneta.domain.mpasses import MPass, check_mpass_active
 from moneta.domain.organizations import Organization, OrganizationKind, check_active
 from moneta.domain.template_rules import check_body
@@ -227,9 +229,11 @@ def _judge_signature(message: Countersignature, contract: Contract, role: Role, 
     entry = next((one for one in sent.entries if one.header.role == role), None)
     if entry is None:
         raise WrongSignerError(f"contract {contract.contract_id}: no signature by {role}, the source", expected=role)
+    _check_nothing_foreign(sent, contract, role)
     if role in contract.signed_roles:  # (2)
         return _judge_twin(message, sent, entry, contract, around)
     _check_open(contract, message)  # (3)
+    _check_none_compromised(contract, around)
     _check_stored(sent, contract)  # (4)
     if role not in next_signers(contract):  # (5)
         expected = [str(one) for one in next_signers(contract)]
@@ -318,6 +322,35 @@ def _check_stored(sent: ContractJWS, contract: Contract) -> None:
         )
 
 
+def _check_nothing_foreign(sent: ContractJWS, contract: Contract, role: Role) -> None:
+    """Refuse a new signature by another than the source, but for the others of a parallel step, which may be there.
+
+    Raises:
+        WrongSignerError: A role that has not signed, and whose turn it is not beside the source; or one that stands
+            twice. An altered one of a role that has signed is found by ``_check_stored``.
+    """
+    turn = next_signers(contract)
+    may_stand = {*contract.signed_roles, role, *(turn if role in turn else ())}
+    roles = [entry.header.role for entry in sent.entries]
+    if not may_stand.issuperset(roles) or len(set(roles)) != len(roles):
+        raise WrongSignerError(
+            f"contract {contract.contract_id}: expected one new signature, by {role}, the source", expected=role
+        )
+
+
+def _check_none_compromised(contract: Contract, around: Circumstances) -> None:
+    """Refuse to go on with a contract that Moneta is about to decline: a signature on it is by a compromised key."""
+    for signature in contract.signatures:
+        owner = contract.body.party(signature.role)
+        key = None if owner is None else around.keys.get(owner, {}).get(KeyId(signature.key_id))
+        if key is not None and key.status_at(around.registry_seq) is COMPROMISED:
+            raise KeyNotValidError(
+                f"contract {contract.contract_id}: the signature by {signature.role} is by a compromised key",
+                kid=signature.key_id,
+                status=COMPROMISED,
+            )
+
+
 def _template_for_new(body: ContractBody, around: Circumstances) -> CompiledTemplate:
     compiled = compiled_template(body, around)
     if around.record is not None and around.record.status is RETIRED:
@@ -334,6 +367,8 @@ def _check_parties(body: ContractBody, around: Circumstances) -> None:
         if party is not None and (organization is None or organization.kind is not kind):
             raise UnknownOrganizationError(f"{role}_id: there is no such {kind}", field=f"{role}_id")
     mpass = None if body.mpass_id is None else around.mpasses.get(body.mpass_id)
+    if body.mpass_id is not None and body.mo_id is None:
+        raise MissingFieldError("contract body: mo_id is missing, whose mPass it names", field="mo_id")
     if body.mpass_id is not None and (mpass is None or mpass.mo_id != body.mo_id):
         raise UnknownMPassError("mpass_id: the MO has no such mPass", field="mpass_id")
 

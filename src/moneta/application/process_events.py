@@ -130,7 +130,7 @@ def _read_batch(hub: Hub, read: Sequence[tuple[QueuedEvent, Message | Refused]])
         registry_seq=hub.directory.registry_position(),
         contracts=contracts,
         organizations=hub.directory.organizations(sorted(owners | parties)),
-        keys=hub.directory.keys_of(sorted(owners)),
+        keys=hub.directory.keys_of(sorted(owners | parties)),
         mpasses=hub.directory.mpasses(sorted({body.mpass_id for body in bodies if body.mpass_id is not None})),
     )
 

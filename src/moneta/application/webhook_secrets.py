@@ -88,7 +88,7 @@ def _overlapping(
     secret before it.
     """
     endpoint = hub.directory.endpoints([organization_id])[organization_id]
-    kept = [replace(secret, valid_until=min(ends_at, secret.valid_until or ends_at)) for secret in endpoint.secrets]
+    kept = [replace(secret, valid_until=secret.valid_until or ends_at) for secret in endpoint.secrets]
     return [secret for secret in kept if _is_in_force(secret, now)][: WEBHOOK_SECRETS_MAX - 1]
 
 

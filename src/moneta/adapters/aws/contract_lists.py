@@ -37,12 +37,12 @@ from moneta.adapters.aws.pages import Seen, decode_cursor, fill_page
 from moneta.adapters.aws.tables import EXPIRY, INDEXES, MO_ID, MPASS_ID, PUBLISHER_ID, STATUS
 from moneta.application.ports import Clock, ContractQuery, ContractSummary, Page
 from moneta.domain.identifiers import ContractId, OrganizationId, UnixMillis, UnixSeconds
+from moneta.domain.limits import JSON_INTEGER_MAX
 
 HEADS_MAX: Final = 100
 SWEPT_MARGIN_HOURS: Final = 2
 """For how long after its end an hour is still looked into, though it was found empty: clocks differ, indexes lag."""
 HOURS_END: Final = 10**13
-TIME_END: Final = 10**14
 SWEPT_KEY: Final[Key] = {"contract_id": "#swept", "seq": 0}
 
 PARTITION_KEYS: Final = {name: INDEXES[Table.CONTRACTS][name][0] for name in (MO_ID, PUBLISHER_ID, MPASS_ID, STATUS)}
@@ -148,7 +148,7 @@ class ContractLists:
     def next_expiry(self) -> UnixSeconds | None:
         """See ContractStore.next_expiry."""
         for hour, _ in self._calendar.slots(EXPIRY_HOURS, low=self._swept() + 1, high=HOURS_END):
-            first = next(self._expiring(hour, before=UnixSeconds(TIME_END)), None)
+            first = next(self._expiring(hour, before=UnixSeconds(JSON_INTEGER_MAX)), None)
             if first is not None:
                 return UnixSeconds(first["expires_at"])
         return None

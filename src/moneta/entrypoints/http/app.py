@@ -43,11 +43,12 @@ class LeanLitestar(Litestar):
 class WebApp:
     """The ASGI application of one hub, with the threads that answer for it. ``close`` ends them.
 
-    ``wake``: see ``EventBatches``. ``worker_alive`` answers for ``GET /ready``.
+    ``wake``: see ``EventBatches``; called after a change by a management call too. ``worker_alive`` answers for ``GET /ready``.
     """
 
     def __init__(self, hub: Hub, *, wake: Callable[[], None], worker_alive: Callable[[], bool]) -> None:
         self._hub = hub
+        self._wake = wake
         self._metrics = Metrics()
         self._batches = EventBatches(partial(ingest_events, hub), wake=wake, randomness=hub.randomness)
         self._metrics.events_waiting.set_function(lambda: self._batches.waiting)
@@ -84,7 +85,10 @@ class WebApp:
 
     def _call_handler(self, route: Route) -> Handler:
         async def call(request: AnyRequest) -> Response[bytes]:
-            return _response(await self._calls.answer(route, request.scope, request.receive))
+            answer = await self._calls.answer(route, request.scope, request.receive)
+            if route.method != "GET" and answer.status < 300:  # noqa: PLR2004  # done: 2xx (RFC 9110, section 15)
+                self._wake()  # a key may be compromised now, an endpoint enabled
+            return _response(answer)
 
         return call
 

@@ -61,10 +61,11 @@ class Processor:
     def _turn(self) -> bool:
         """Do what there is to do now; tell whether there was nothing."""
         hub = self._hub
+        ended = decline_compromised(hub)
         events = hub.queue.take(limit=PROCESS_BATCH_MAX, lease_s=PROCESS_LEASE_S)
         if events:
             self._process(events)
-        ended = expire_contracts(hub) + decline_compromised(hub)
+        ended += expire_contracts(hub)
         if events or ended:
             self._on_progress()
         return not events and not ended
