@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 HOST_DEFAULT: Final = "127.0.0.1"
 PORT_DEFAULT: Final = 8080
@@ -29,6 +29,12 @@ class Settings:
     def to_json(self) -> str:
         """Return the settings as text for a child process. They hold no secret."""
         return json.dumps(asdict(self), default=str)  # noqa: TID251  # passed on, never signed
+
+    @classmethod
+    def read(cls, file: TextIO) -> "Settings | None":
+        """Return the settings that a parent process writes as one line; None if it is gone before it did."""
+        line = file.readline()
+        return cls.from_json(line) if line.endswith("\n") else None
 
     @classmethod
     def from_json(cls, text: str) -> "Settings":

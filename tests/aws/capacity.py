@@ -44,8 +44,9 @@ class MeteringClient:
                 return self._write(call, arguments)
             answer = call(**arguments)
             if operation == "batch_get_item":
-                for name, items in answer["Responses"].items():
-                    self._read(name, map(item_size, items))
+                for name, request in arguments["RequestItems"].items():
+                    found = list(map(item_size, answer["Responses"].get(name, ())))
+                    self._read(name, found + [0] * (len(request["Keys"]) - len(found)))  # one that is not there too
             elif operation in {"get_item", "query"}:
                 items = answer["Items"] if operation == "query" else [answer.get("Item", {})]
                 is_half = "IndexName" in arguments
@@ -64,7 +65,7 @@ class MeteringClient:
             return call(**arguments)
         finally:  # a condition that failed is billed too
             after = self._look(name, key)
-            self.bill.write_units[table] += kilobytes(max(item_size(before), item_size(after)))
+            self.bill.write_units[str(table)] += kilobytes(max(item_size(before), item_size(after)))
             for index, keys in INDEXES[table].items():
                 self.bill.write_units[f"{table}/{index}"] += index_units(before, after, keys)
             kind = f"{table} {'step' if 'step' in after else 'head' if 'revision' in after else ''}".strip()

@@ -7,6 +7,8 @@
 - A child that dies is started again after a back-off that doubles, up to a bound, and is forgotten after a quiet time.
 - SIGTERM: first the web process, so that nothing new is accepted, then the worker; both within ``STOP_S_MAX``.
 - If the supervisor itself is killed, the children see their lifeline close, and stop.
+- The web process, whose imports take longest, is started first and given its settings later. Meanwhile the supervisor
+  imports what it needs itself to look at the store, so nothing heavy is imported at the top of this module.
 """
 
 import fcntl
@@ -22,14 +24,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import structlog
-
-from moneta.bootstrap import record_base_url
 from moneta.entrypoints.listener import listening_socket
-from moneta.entrypoints.logs import configure_logs
+from moneta.entrypoints.logs import configure_logs, spare_rich
 from moneta.settings import Settings
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
 LOCK_FILE: Final = "hub.lock"
 BIND_S_MAX: Final = 2.0
@@ -40,10 +42,8 @@ WEB_STOP_S_MAX: Final = 4.0
 START_S_MAX: Final = 30.0
 BACKOFF_S: Final = 0.1
 BACKOFF_S_MAX: Final = 10.0
-QUIET_S: Final = 30.0
+QUIET_S: Final = 5.0
 PIPE_BYTES: Final = 4_096
-
-log = structlog.get_logger()
 
 
 class StartError(Exception):
@@ -67,6 +67,12 @@ class Child:
         """Tell whether it was started and is no longer there."""
         return self.process is not None and self.process.poll() is not None
 
+    def kill(self) -> None:
+        """End it at once."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
 
 def supervise(settings: Settings, *, on_ready: Callable[[str], None]) -> int:
     """Run the hub until SIGTERM or SIGINT; return the exit code.
@@ -77,15 +83,8 @@ def supervise(settings: Settings, *, on_ready: Callable[[str], None]) -> int:
         StartError: Another ``moneta up`` runs on this data directory, or the address is not to be had.
         FileNotFoundError, StoreVersionError: There is no store that this version can use.
     """
-    configure_logs(settings.log_level, process="supervisor")
     with supervisor_lock(settings.data_dir), _bound(settings.host, settings.port) as listener:
         base_url = settings.base_url or _base_url(settings, listener)
-        before = record_base_url(settings.data_dir, base_url)
-        if before != base_url:
-            log.warning("base_url_changed", before=before, now=base_url)
-        for name in ("allow_http_webhooks", "allow_private_webhooks"):
-            if getattr(settings, name):
-                log.warning("webhooks_less_safe", setting=name)
         supervisor = _Supervisor(replace(settings, base_url=base_url), listener)
         return supervisor.run(lambda: on_ready(base_url))
 
@@ -139,20 +138,21 @@ class _Supervisor:
     def __init__(self, settings: Settings, listener: socket.socket) -> None:
         self._settings = settings
         self._listener = listener
+        self._log: FilteringBoundLogger
         self._lifeline, self._lifeline_end = os.pipe()
-        self._wake, wake_end = os.pipe()
+        self._wake, self._wake_end = os.pipe()
         self._ready, ready_end = os.pipe()
         self._signalled, self._signal_end = os.pipe()
         self._is_stopping = False
-        for descriptor in (wake_end, self._ready, self._signalled, self._signal_end):
+        for descriptor in (self._wake_end, self._ready, self._signalled, self._signal_end):
             os.set_blocking(descriptor, False)
         ready, wake, listening = str(ready_end), str(self._wake), listener.fileno()
         self._worker = Child("worker", "moneta.entrypoints.worker", (wake, ready), (self._wake, ready_end))
         self._web = Child(
             "web",
             "moneta.entrypoints.http",
-            (str(wake_end), ready, str(listening)),
-            (wake_end, ready_end, listening),
+            (str(self._wake_end), ready, str(listening)),
+            (self._wake_end, ready_end, listening),
         )
 
     def run(self, on_ready: Callable[[], None]) -> int:
@@ -160,8 +160,15 @@ class _Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop_signal)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # only to be woken
+        self._start(self._web)
+        try:
+            self._log = self._prepare()
+        except BaseException:
+            self._web.kill()
+            raise
+        self._start(self._worker)
         for child in (self._web, self._worker):
-            self._start(child)
+            self._tell_settings(child)
         if not self._wait_until_ready():
             self._stop_all()
             return 0 if self._is_stopping else 1
@@ -172,17 +179,39 @@ class _Supervisor:
         self._stop_all()
         return 0
 
+    def _prepare(self) -> "FilteringBoundLogger":
+        """Record the base URL in the store, which shows that it is there and of our version; return the logger."""
+        spare_rich()
+        log = configure_logs(self._settings.log_level, process="supervisor")
+        from moneta.bootstrap import record_base_url  # noqa: PLC0415  # see the module's docstring
+
+        base_url = self._settings.base_url or ""
+        before = record_base_url(self._settings.data_dir, base_url)
+        if before != base_url:
+            log.warning("base_url_changed", before=before, now=base_url)
+        for name in ("allow_http_webhooks", "allow_private_webhooks"):
+            if getattr(self._settings, name):
+                log.warning("webhooks_less_safe", setting=name)
+        return log
+
     def _on_stop_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._is_stopping = True
 
     def _start(self, child: Child) -> None:
-        command = [sys.executable, "-m", child.module, self._settings.to_json(), str(self._lifeline), *child.arguments]
+        # -P: the folder that the hub is started in is no place to import from.
+        command = [sys.executable, "-P", "-m", child.module, str(self._lifeline), *child.arguments]
         child.process = subprocess.Popen(  # noqa: S603  # our own modules, under our own interpreter
-            command, pass_fds=(self._lifeline, *child.pass_fds), stdin=subprocess.DEVNULL, start_new_session=True
+            command, pass_fds=(self._lifeline, *child.pass_fds), stdin=subprocess.PIPE, start_new_session=True
         )
         child.started_at = time.monotonic()
         child.restart_at = None
-        log.info("process_started", name=child.name, pid=child.process.pid)
+
+    def _tell_settings(self, child: Child) -> None:
+        if child.process is None or child.process.stdin is None:
+            return
+        with suppress(BrokenPipeError), child.process.stdin as file:  # it has died, and is started again
+            file.write(f"{self._settings.to_json()}\n".encode())
+        self._log.info("process_started", name=child.name, pid=child.process.pid)
 
     def _wait_until_ready(self) -> bool:
         """Wait until both said ready. A child that dies before that is a fault to show, not one to hide by retrying."""
@@ -198,7 +227,7 @@ class _Supervisor:
             ):
                 break
         if not self._is_stopping:
-            log.error("start_failed", waited_s_max=START_S_MAX)
+            self._log.error("start_failed", waited_s_max=START_S_MAX)
         return False
 
     def _revive(self) -> float:
@@ -210,6 +239,7 @@ class _Supervisor:
                 self._bury(child, now)
             if child.restart_at is not None and child.restart_at <= now:
                 self._start(child)
+                self._tell_settings(child)
             if child.restart_at is not None:
                 waits.append(child.restart_at - now)
         return min(waits)
@@ -220,7 +250,9 @@ class _Supervisor:
         child.backoff_s = BACKOFF_S if is_long_ago else min(child.backoff_s * 2, BACKOFF_S_MAX)
         child.process = None
         child.restart_at = now + child.backoff_s
-        log.error("process_died", name=child.name, exit_code=exit_code, restart_in_s=child.backoff_s)
+        with suppress(BlockingIOError):  # a web process that died between its commit and its byte left work behind
+            os.write(self._wake_end, b"\x01")
+        self._log.error("process_died", name=child.name, exit_code=exit_code, restart_in_s=child.backoff_s)
 
     def _sleep(self, seconds: float, *descriptors: int) -> None:
         """Sleep until a signal comes, one of ``descriptors`` has bytes, or the time is over."""
@@ -233,9 +265,20 @@ class _Supervisor:
     def _stop_all(self) -> None:
         deadline = time.monotonic() + STOP_S_MAX
         self._listener.close()  # or a connection would wait in its backlog for nobody
-        _stop(self._web, min(deadline, time.monotonic() + WEB_STOP_S_MAX))
-        _stop(self._worker, deadline)
-        log.info("stopped")
+        self._stop(self._web, min(deadline, time.monotonic() + WEB_STOP_S_MAX))
+        self._stop(self._worker, deadline)
+        self._log.info("stopped")
+
+    def _stop(self, child: Child, deadline: float) -> None:
+        """Ask the child to stop, and kill it at the deadline: what was answered 202 is durable either way."""
+        if child.process is None:
+            return
+        child.process.terminate()
+        try:
+            child.process.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self._log.warning("process_killed", name=child.name)
+            child.kill()
 
 
 def _drain(descriptor: int) -> bytes:
@@ -243,16 +286,3 @@ def _drain(descriptor: int) -> bytes:
     with suppress(BlockingIOError):
         return os.read(descriptor, PIPE_BYTES)
     return b""
-
-
-def _stop(child: Child, deadline: float) -> None:
-    """Ask the child to stop, and kill it at the deadline: what was answered 202 is durable either way."""
-    if child.process is None:
-        return
-    child.process.terminate()
-    try:
-        child.process.wait(max(0.1, deadline - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        log.warning("process_killed", name=child.name)
-        child.process.kill()
-        child.process.wait()

@@ -26,6 +26,12 @@ from moneta.domain.errors import StoreVersionError
 
 FILE_NAME: Final = "moneta.db"
 
+FORGOTTEN_TRIES_MAX: Final = 2
+"""How often an event's lease is forgotten: one that the worker dies of waits for its end from then on."""
+_FORGET_EVENT_LEASES: Final = "UPDATE queue SET ready_at = ? WHERE ready_at > ? AND tries <= ?"
+# Without an attempt, only a lease moves a delivery's time.
+_FORGET_DELIVERY_LEASES: Final = "UPDATE pending SET due_at = ? WHERE due_at > ? AND attempts = 0"
+
 MIGRATIONS: Final[Mapping[int, str]] = {}
 """The statements that bring a store of the version before to each version after the first."""
 
@@ -34,6 +40,7 @@ MIGRATIONS: Final[Mapping[int, str]] = {}
 class EmbeddedStore:
     """Every store port on one file. Any number of processes may have it open; each may use it from any thread."""
 
+    clock: Clock
     database: Database
     events: SQLiteEventStore
     queue: SQLiteEventQueue
@@ -83,6 +90,7 @@ class EmbeddedStore:
     def _on(cls, path: Path, clock: Clock) -> Self:
         database = Database(path)
         return cls(
+            clock=clock,
             database=database,
             events=SQLiteEventStore(database, clock),
             queue=SQLiteEventQueue(database, clock),
@@ -101,6 +109,17 @@ class EmbeddedStore:
         """Record the base URL."""
         with self.database.write() as connection:
             set_meta(connection, "base_url", base_url)
+
+    def forget_leases(self) -> None:
+        """Let what a worker that died had taken be taken again at once, instead of at the end of its leases.
+
+        For the one worker, at its start: another that works would have its messages taken away and done twice. What was
+        tried before keeps its time: it may be waiting for its next attempt, or be what the worker died of.
+        """
+        with self.database.lease() as connection:
+            now = self.clock.now_ms()
+            connection.execute(_FORGET_EVENT_LEASES, (now, now, FORGOTTEN_TRIES_MAX))
+            connection.execute(_FORGET_DELIVERY_LEASES, (now, now))
 
     def close(self) -> None:
         """Close every connection; a second time changes nothing."""

@@ -1,8 +1,6 @@
 """What the commands of whoever runs the hub do."""
 
 from pathlib import Path
-from typing import Final
-from urllib.parse import urlsplit
 
 from moneta import bootstrap
 from moneta.application import identities
@@ -10,15 +8,12 @@ from moneta.application.documents import to_json
 from moneta.application.ports import IdentityRole
 from moneta.application.templates import publish_built_ins
 from moneta.domain.errors import Refused
-from moneta.domain.identifiers import OrganizationId, UnixSeconds, is_chosen_id
+from moneta.domain.identifiers import OrganizationId, is_chosen_id
 from moneta.domain.ijson import parse
 from moneta.entrypoints.cli.failures import CommandError
+from moneta.entrypoints.supervisor import supervisor_lock
 from moneta.settings import Settings
 from moneta.signing.keys import PublicKey, parse_public_jwk
-from moneta.signing.statements import SigningKey
-from moneta.signing.tokens import make_token
-
-TOKEN_ID_BYTES: Final = 16
 
 
 def initialize(data_dir: Path, *, base_url: str, operator: str) -> str:
@@ -36,31 +31,6 @@ def initialize(data_dir: Path, *, base_url: str, operator: str) -> str:
         return hub.signer.public.key_id
 
 
-def checked_base_url(base_url: str) -> str:
-    """Return ``base_url`` if it can be one: everything that is signed for this hub repeats it byte for byte."""
-    parts = urlsplit(base_url)
-    is_plain = not (parts.query or parts.fragment or parts.username or base_url.endswith("/"))
-    if parts.scheme not in {"http", "https"} or not parts.hostname or not is_plain or not base_url.isascii():
-        raise CommandError(f"--base-url: expected a URL like https://hub.example without a final slash, got {base_url}")
-    return base_url
-
-
-def identity_token(data_dir: Path, identity_id: str, *, lifetime_s: int) -> str:
-    """Return a token of a configured identity whose key is in the data directory."""
-    base_url = bootstrap.stored_base_url(data_dir)
-    if not is_chosen_id(identity_id):
-        raise CommandError(f"--as: {identity_id!r} can't be an identity's id")
-    key = bootstrap.identity_key(data_dir, identity_id)
-    return _token(key, identity_id, base_url, lifetime_s=lifetime_s)
-
-
-def party_token(key_file: Path, organization_id: str, base_url: str, *, lifetime_s: int) -> str:
-    """Return a token of an organization whose auth key is in a file."""
-    from moneta.client.keys import load  # noqa: PLC0415  # an operator's token needs nothing of the client
-
-    return _token(load(key_file), organization_id, base_url, lifetime_s=lifetime_s)
-
-
 def add_identity(data_dir: Path, identity_id: str, role: str, jwk_file: Path | None) -> str:
     """Add a configured identity and return it as JSON."""
     if not is_chosen_id(identity_id):
@@ -73,15 +43,10 @@ def add_identity(data_dir: Path, identity_id: str, role: str, jwk_file: Path | N
     return to_json(added.body).decode()
 
 
-def _token(key: SigningKey, subject: str, base_url: str, *, lifetime_s: int) -> str:
-    return make_token(
-        key,
-        subject=subject,
-        audience=base_url,
-        token_id=bootstrap.system_randomness().token(TOKEN_ID_BYTES).hex(),
-        issued_at=UnixSeconds(bootstrap.system_clock().now_ms() // 1000),
-        lifetime_s=lifetime_s,
-    )
+def migrate(data_dir: Path) -> bool:
+    """Bring an older store forward; tell whether there was anything to do."""
+    with supervisor_lock(data_dir):
+        return bootstrap.migrate_embedded(data_dir)
 
 
 def _public_key(jwk_file: Path) -> PublicKey:

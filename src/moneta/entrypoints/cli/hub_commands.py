@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from moneta.entrypoints.cli.options import DataDir, examples
+from moneta.entrypoints.cli.options import DataDir, checked_base_url, examples
 from moneta.settings import HOST_DEFAULT, PORT_DEFAULT, Settings
 
 OPERATOR = "operator"
@@ -59,13 +59,16 @@ def add_to(app: typer.Typer) -> None:
 def init(
     data: DataDir,
     base_url: Annotated[
-        str, typer.Option("--base-url", metavar="URL", help="Recorded until `moneta up` records its own.")
+        str,
+        typer.Option(
+            "--base-url", metavar="URL", callback=checked_base_url, help="Recorded until `moneta up` records its own."
+        ),
     ] = f"http://{HOST_DEFAULT}:{PORT_DEFAULT}",
 ) -> None:
     """Make a new hub: its store, Moneta's key, an operator with a key, and the built-in templates."""
     from moneta.entrypoints.cli import hub  # noqa: PLC0415  # see the package's docstring
 
-    hub_key = hub.initialize(data, base_url=hub.checked_base_url(base_url), operator=OPERATOR)
+    hub_key = hub.initialize(data, base_url=base_url, operator=OPERATOR)
     typer.echo(f"hub key {hub_key}")
     typer.echo(f"made {data}. Next: moneta up --data {data}", err=True)
 
@@ -77,7 +80,11 @@ def up(
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = PORT_DEFAULT,
     base_url: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="What clients call the hub; http://HOST:PORT if not given. Recorded."),
+        typer.Option(
+            metavar="URL",
+            callback=checked_base_url,
+            help="What clients call the hub; http://HOST:PORT if not given. Recorded.",
+        ),
     ] = None,
     allow_http_webhooks: Annotated[
         bool, typer.Option("--allow-http-webhooks", help="For tests: send webhooks over plain http too.")
@@ -90,7 +97,7 @@ def up(
     log_level: Annotated[LogLevel, typer.Option(help="How much the log on standard error says.")] = LogLevel.INFO,
 ) -> None:
     """Serve the hub, until SIGTERM or Ctrl-C. Prints one line, `ready <base URL>`, when it takes requests."""
-    from moneta.entrypoints.cli import hub, running  # noqa: PLC0415  # see the package's docstring
+    from moneta.entrypoints.supervisor import supervise  # noqa: PLC0415  # see the package's docstring
 
     if (tls_cert is None) != (tls_key is None):
         raise typer.BadParameter("--tls-cert and --tls-key go together")
@@ -98,14 +105,17 @@ def up(
         data_dir=data.absolute(),
         host=host,
         port=port,
-        base_url=None if base_url is None else hub.checked_base_url(base_url),
+        base_url=base_url,
         allow_http_webhooks=allow_http_webhooks,
         allow_private_webhooks=allow_private_webhooks,
         tls_cert=None if tls_cert is None else tls_cert.absolute(),
         tls_key=None if tls_key is None else tls_key.absolute(),
         log_level=log_level,
     )
-    raise typer.Exit(running.serve(settings, on_ready=lambda url: typer.echo(f"ready {url}")))
+    for path in (settings.tls_cert, settings.tls_key):
+        if path is not None:
+            path.open("rb").close()  # said here, by name, and not by the web process that would die of it
+    raise typer.Exit(supervise(settings, on_ready=lambda url: typer.echo(f"ready {url}")))
 
 
 def demo(
@@ -131,12 +141,12 @@ def token(
     lifetime: Annotated[int, typer.Option(min=1, max=900, metavar="SECONDS", help="How long it is good.")] = 600,
 ) -> None:
     """Print a bearer token, and nothing else on standard output."""
-    from moneta.entrypoints.cli import hub  # noqa: PLC0415  # see the package's docstring
+    from moneta.entrypoints.cli import tokens  # noqa: PLC0415  # see the package's docstring
 
     if data is not None and key is None and url is None:
-        typer.echo(hub.identity_token(data, identity, lifetime_s=lifetime))
+        typer.echo(tokens.identity_token(data, identity, lifetime_s=lifetime))
     elif key is not None and url is not None and data is None:
-        typer.echo(hub.party_token(key, identity, url, lifetime_s=lifetime))
+        typer.echo(tokens.party_token(key, identity, url, lifetime_s=lifetime))
     else:
         raise typer.BadParameter("give --data DIR, or --key FILE with --as ORG_ID and --url URL")
 
@@ -161,6 +171,6 @@ def add_identity(
 
 def migrate(data: DataDir) -> None:
     """Bring an older store forward to this version; a newer one is refused. Stop the hub first."""
-    from moneta.entrypoints.cli import running  # noqa: PLC0415  # see the package's docstring
+    from moneta.entrypoints.cli import hub  # noqa: PLC0415  # see the package's docstring
 
-    typer.echo("migrated" if running.migrate(data) else "nothing to do: the store is of this version")
+    typer.echo("migrated" if hub.migrate(data) else "nothing to do: the store is of this version")

@@ -1,6 +1,7 @@
 """``moneta``: the command line put together."""
 
 import sys
+from collections.abc import Sequence
 from typing import Final
 
 import typer
@@ -33,10 +34,10 @@ def make_app() -> typer.Typer:
     return app
 
 
-def main() -> None:
-    """Run the command that the arguments name, and exit."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command that the arguments name, the process's own if None, and exit."""
     try:
-        make_app()(prog_name="moneta")
+        make_app()(arguments, prog_name="moneta")
     except Exception as error:
         line = explanation(error)
         if line is None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -11,6 +12,15 @@ TOKEN_VARIABLE = "MONETA_TOKEN"  # noqa: S105  # the name of a variable, no toke
 def examples(*lines: str) -> str:
     """Return the part of a command's help that shows it in use; the backspace keeps the lines as they are."""
     return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
+
+
+def checked_base_url(base_url: str | None) -> str | None:
+    """Return ``base_url`` if it can be one: everything that is signed for a hub repeats it byte for byte."""
+    parts = urlsplit(base_url or "")
+    is_plain = not (parts.query or parts.fragment or parts.username or parts.path.endswith("/"))
+    if base_url is not None and not (parts.scheme in {"http", "https"} and parts.hostname and is_plain):
+        raise typer.BadParameter(f"expected a URL like https://hub.example without a final slash, got {base_url}")
+    return base_url
 
 
 DataDir = Annotated[Path, typer.Option("--data", metavar="DIR", help="The hub's data directory.", show_default=False)]

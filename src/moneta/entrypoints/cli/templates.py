@@ -8,8 +8,8 @@ from moneta.application.authenticate import authenticate
 from moneta.application.documents import to_json
 from moneta.application.templates import publish_template
 from moneta.domain.limits import TEMPLATE_BYTES_MAX
-from moneta.entrypoints.cli.hub import identity_token
 from moneta.entrypoints.cli.reading import Place, call
+from moneta.entrypoints.cli.tokens import identity_token
 from moneta.settings import Settings
 
 TOKEN_LIFETIME_S = 60

@@ -2,7 +2,10 @@
 
 import sys
 
-from moneta.entrypoints.http.process import main
+from moneta.entrypoints.logs import spare_rich
 
 if __name__ == "__main__":
+    spare_rich()
+    from moneta.entrypoints.http.process import main
+
     sys.exit(main(sys.argv[1:]))

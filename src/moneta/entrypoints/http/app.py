@@ -43,7 +43,8 @@ class LeanLitestar(Litestar):
 class WebApp:
     """The ASGI application of one hub, with the threads that answer for it. ``close`` ends them.
 
-    ``wake``: see ``EventBatches``; called after a change by a management call too. ``worker_alive`` answers for ``GET /ready``.
+    ``wake``: see ``EventBatches``; called after a change by a management call too. ``worker_alive`` answers for
+    ``GET /ready``.
     """
 
     def __init__(self, hub: Hub, *, wake: Callable[[], None], worker_alive: Callable[[], bool]) -> None:

@@ -1,13 +1,16 @@
 """The web process's main: one server, and four file descriptors that tie it to the rest of the hub.
 
 ``lifeline``: closed when the supervisor is gone, however it went. ``wake``: takes a byte whenever there may be work for
-the worker. ``ready``: takes one line when requests are taken. ``listener``: the socket, bound by the supervisor.
+the worker. ``ready``: takes one line when requests are taken. ``listener``: the socket, bound by the supervisor. The
+settings come as a line on standard input, once the supervisor has seen to it that the store is there; the imports need
+not wait for that.
 """
 
 import os
 import select
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -28,9 +31,11 @@ log = structlog.get_logger()
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Serve until told to stop; return the exit code. ``arguments``: settings, lifeline, wake, ready, listener."""
-    settings = Settings.from_json(arguments[0])
-    lifeline, wake, ready, listener = (int(argument) for argument in arguments[1:5])
+    """Serve until told to stop; return the exit code. ``arguments``: lifeline, wake, ready, listener."""
+    lifeline, wake, ready, listener = (int(argument) for argument in arguments)
+    settings = Settings.read(sys.stdin)
+    if settings is None:
+        return 0
     configure_logs(settings.log_level, process="web")
     threading.Thread(target=_follow, args=(lifeline,), daemon=True, name="lifeline").start()
     with embedded(settings) as hub:

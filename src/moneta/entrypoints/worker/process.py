@@ -1,12 +1,17 @@
 """The worker's main: one thread processes, the event loop delivers, and three file descriptors tie it to the rest.
 
+There is one worker a store; a lock on a file sees to it, and so the leases of one that died can be forgotten.
+
 ``lifeline``: closed when the supervisor is gone, however it went. ``wake``: a byte whenever there may be work.
-``ready``: one line when the worker can work.
+``ready``: one line when the worker can work. The settings come as a line on standard input, once the supervisor has
+seen to it that the store is there; the imports need not wait for that.
 """
 
 import asyncio
+import fcntl
 import os
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -14,12 +19,13 @@ from typing import Final
 import structlog
 import uvloop
 
-from moneta.bootstrap import embedded, http_sender
+from moneta.bootstrap import embedded, forget_leases, http_sender
 from moneta.entrypoints.logs import configure_logs
 from moneta.entrypoints.worker.processor import Processor
 from moneta.entrypoints.worker.pump import DeliveryPump
 from moneta.settings import Settings
 
+LOCK_FILE: Final = "worker.lock"
 HEARTBEAT_FILE: Final = "worker.alive"
 HEARTBEAT_S: Final = 2.0
 WAKE_BYTES_MAX: Final = 65_536
@@ -28,11 +34,17 @@ log = structlog.get_logger()
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Work until told to stop; return the exit code. ``arguments``: settings, lifeline, wake, ready."""
-    settings = Settings.from_json(arguments[0])
-    lifeline, wake, ready = (int(argument) for argument in arguments[1:4])
+    """Work until told to stop; return the exit code. ``arguments``: lifeline, wake, ready."""
+    lifeline, wake, ready = (int(argument) for argument in arguments)
+    settings = Settings.read(sys.stdin)
+    if settings is None:
+        return 0
     configure_logs(settings.log_level, process="worker")
-    uvloop.run(_work(settings, lifeline=lifeline, wake=wake, ready=ready))
+    with (settings.data_dir / LOCK_FILE).open("ab") as file:
+        # The worker of a supervisor that was killed may still be draining. Waiting for it makes us the only one.
+        fcntl.flock(file, fcntl.LOCK_EX)
+        forget_leases(settings.data_dir)
+        uvloop.run(_work(settings, lifeline=lifeline, wake=wake, ready=ready))
     return 0
 
 
@@ -52,9 +64,12 @@ async def _work(settings: Settings, *, lifeline: int, wake: int, ready: int) -> 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, pump.stop)
         heartbeat = asyncio.create_task(_beat(settings.data_dir / HEARTBEAT_FILE))
-        processor.start()
         os.write(ready, b"ready\n")
         log.info("worker_started")
+        await asyncio.to_thread(
+            hub.templates.lint, b""
+        )  # imports what reads templates, 0.3 s, before an event needs it
+        processor.start()
         try:
             await pump.run()
         finally:
