@@ -15,7 +15,7 @@ up: .venv/.run ## Serve a hub at port 8080, its data in .data (DATA=...)
 demo: .venv/.run ## Play a contract between two parties and a hub, and verify it
 	$(BIN)/moneta demo
 test: .venv/.dev ## Run the tests; the pure packages must be covered whole
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal --cov --cov-report= $(ARGS)
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal -m 'not dynamodb' --cov --cov-report= $(ARGS)
 	$(BIN)/coverage report --include='src/moneta/domain/*,src/moneta/signing/*,src/moneta/application/*' --fail-under=100
 check: .venv/.dev ## Format, lint, types, architecture, dependencies
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports --no-logo && $(BIN)/deptry src
