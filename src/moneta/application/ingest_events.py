@@ -33,6 +33,8 @@ from moneta.domain.ijson import Value, parse_object, type_name
 from moneta.domain.limits import EVENT_BYTES_MAX
 from moneta.domain.organizations import CAPABILITIES, Capability
 from moneta.signing import jws, statements
+from moneta.signing.jws import ContractJWS
+from moneta.signing.statements import ActStatement
 
 REQUIRED_ATTRIBUTES: Final = ("specversion", "id", "source", "type", "subject", "data")
 EVENT_JSON_DEPTH_MAX: Final = 16
@@ -79,7 +81,8 @@ def ingest_events(hub: Hub, requests: Sequence[EventRequest]) -> Sequence[Accept
         StoreUnavailableError: Nothing of the batch is known to be durable; each request gets a 503.
     """
     position = hub.directory.registry_position()
-    checked = [_check(hub, request, position) for request in requests]
+    callers = {token: _caller(hub, token) for token in dict.fromkeys(request.token for request in requests)}  # (1)
+    checked = [_check(hub, request, callers[request.token], position) for request in requests]
     events = [event for event in checked if isinstance(event, NewEvent)]
     answers = iter(hub.events.accept(events) if events else ())
     return [_answer(one, next(answers)) if isinstance(one, NewEvent) else one for one in checked]
@@ -113,23 +116,41 @@ def read_envelope(raw: bytes) -> Envelope:
     )
 
 
-def check_content(envelope: Envelope) -> None:
-    """Return if ``data`` has the shape that the event's type has, and is about its subject: checks 7 and 8.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CarriedContract:
+    """A contract as it came, with the members of its body."""
+
+    contract: ContractJWS
+    members: Mapping[str, Value]
+
+
+def read_content(envelope: Envelope) -> CarriedContract | ActStatement:
+    """Return what ``data`` carries, if it has the shape of the event's type and is about its subject: checks 7 and 8.
 
     Raises:
         MalformedJWSError, TooLargeError, MalformedJSONError: The shape is another.
         SubjectMismatchError: It is about another contract.
     """
-    inside = _act_subject(envelope) if envelope.type in ACT_TYPES else _contract_subject(envelope)
+    content = _read_act(envelope) if envelope.type in ACT_TYPES else _read_contract(envelope)
+    inside = content.contract_id if isinstance(content, ActStatement) else content.members.get("contract_id")
     if inside != envelope.subject:
         raise SubjectMismatchError(
             f"event: subject {envelope.subject} is not the contract_id inside", expected=envelope.subject
         )
+    return content
 
 
-def _check(hub: Hub, request: EventRequest, position: RegistrySeq) -> NewEvent | Refused:
+def _caller(hub: Hub, token: str | None) -> Caller | Refused:
     try:
-        caller = authenticate(hub, request.token)  # (1)
+        return authenticate(hub, token)
+    except Refused as refusal:
+        return refusal
+
+
+def _check(hub: Hub, request: EventRequest, caller: Caller | Refused, position: RegistrySeq) -> NewEvent | Refused:
+    if isinstance(caller, Refused):
+        return caller
+    try:
         if len(request.raw) > EVENT_BYTES_MAX:  # (2)
             raise TooLargeError(f"event: at most {EVENT_BYTES_MAX} bytes", limit=EVENT_BYTES_MAX)
         envelope = read_envelope(request.raw)  # (3), (4)
@@ -154,7 +175,7 @@ def check_right(caller: Caller, envelope: Envelope) -> None:
 
 def _checked_content(hub: Hub, envelope: Envelope, event: NewEvent) -> NewEvent:
     try:
-        check_content(envelope)
+        read_content(envelope)
     except Refused as refusal:
         if hub.events.find(event.source, event.event_id) is not None:
             raise _reused(event) from refusal
@@ -189,19 +210,19 @@ def _reused(event: NewEvent) -> EventIdReusedError:
     return EventIdReusedError(f"event {event.event_id}: the id was used before, with other bytes", field="id")
 
 
-def _contract_subject(envelope: Envelope) -> Value:
+def _read_contract(envelope: Envelope) -> CarriedContract:
     contract = jws.parse_contract(_only_member(envelope, "contract"))
     if envelope.type is EventType.SUBMIT and len(contract.entries) != 1:
         raise MalformedJWSError("contract.signatures: expected exactly one in a submission", field="signatures")
-    return parse_object(contract.body_bytes, what="contract body").get("contract_id")
+    return CarriedContract(contract=contract, members=parse_object(contract.body_bytes, what="contract body"))
 
 
-def _act_subject(envelope: Envelope) -> Value:
+def _read_act(envelope: Envelope) -> ActStatement:
     act = statements.parse_act(_only_member(envelope, "act"))
     expected = envelope.type.rpartition(".")[2]
     if act.name != expected:
         raise MalformedJWSError(f"act: expected {expected}, got {act.name}", field="act")
-    return act.contract_id
+    return act
 
 
 def _only_member(envelope: Envelope, name: str) -> Value:

@@ -32,7 +32,7 @@ An act:
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from moneta.application.ingest_events import Envelope
+from moneta.application.ingest_events import read_content, read_envelope
 from moneta.application.keyring import public_key
 from moneta.application.mpasses import standing_at
 from moneta.application.ports import CompiledTemplate, EventType, QueuedEvent
@@ -68,7 +68,7 @@ from moneta.domain.errors import (
     WrongSignerError,
 )
 from moneta.domain.identifiers import KeyId, MPassId, OrganizationId, RegistrySeq, UnixMillis, UnixSeconds
-from moneta.domain.ijson import Value, parse_object
+from moneta.domain.ijson import Value
 from moneta.domain.keys import COMPROMISED, KeyUse, RegisteredKey
 from moneta.domain.mpasses import MPass, check_mpass_active
 from moneta.domain.organizations import Organization, OrganizationKind, check_active
@@ -135,15 +135,18 @@ class Addition:
     is_changed: bool
 
 
-def read_message(event: QueuedEvent, envelope: Envelope) -> Message:
-    """Return the event with its content read. ``check_content`` has passed, so the shapes are right."""
-    if envelope.type in {EventType.DECLINE, EventType.CANCEL}:
-        return PartyAct(event=event, act=statements.parse_act(envelope.data["act"]))
-    contract = jws.parse_contract(envelope.data["contract"])
-    if envelope.type is EventType.SIGN:
-        return Countersignature(event=event, contract=contract)
-    members = parse_object(contract.body_bytes, what="contract body")
-    return Submission(event=event, contract=contract, members=members)
+def read_message(event: QueuedEvent) -> Message:
+    """Return the event with its content read again from the bytes that were accepted.
+
+    Raises:
+        Refused: The shape is wrong: only an answer to a webhook comes here unchecked.
+    """
+    content = read_content(read_envelope(event.raw))
+    if isinstance(content, ActStatement):
+        return PartyAct(event=event, act=content)
+    if event.type is EventType.SIGN:
+        return Countersignature(event=event, contract=content.contract)
+    return Submission(event=event, contract=content.contract, members=content.members)
 
 
 def judge(message: Message, around: Circumstances) -> Addition:

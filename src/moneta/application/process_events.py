@@ -25,7 +25,6 @@ from moneta.application.countersign import (
     step_between,
     webhook_id,
 )
-from moneta.application.ingest_events import check_content, read_envelope
 from moneta.application.judgement import (
     Circumstances,
     Message,
@@ -38,7 +37,6 @@ from moneta.application.judgement import (
 from moneta.application.ports import (
     Change,
     Committed,
-    CompiledTemplate,
     EventOutcome,
     EventStatus,
     Hub,
@@ -76,6 +74,7 @@ class Batch:
     organizations: Mapping[OrganizationId, Organization]
     keys: Mapping[OrganizationId, Mapping[KeyId, RegisteredKey]]
     mpasses: Mapping[MPassId, MPass]
+    records: Mapping[tuple[str, int], TemplateRecord | None]
 
 
 def process_events(hub: Hub, events: Sequence[QueuedEvent]) -> Sequence[QueuedEvent]:
@@ -113,10 +112,8 @@ def _process_round(hub: Hub, events: Sequence[QueuedEvent]) -> list[QueuedEvent]
 
 def _read(event: QueuedEvent) -> Message | Refused:
     try:
-        envelope = read_envelope(event.raw)
-        check_content(envelope)
-        return read_message(event, envelope)
-    except Refused as refusal:  # only an answer to a webhook comes here unchecked
+        return read_message(event)
+    except Refused as refusal:
         return refusal
 
 
@@ -132,6 +129,7 @@ def _read_batch(hub: Hub, read: Sequence[tuple[QueuedEvent, Message | Refused]])
         organizations=hub.directory.organizations(sorted(owners | parties)),
         keys=hub.directory.keys_of(sorted(owners | parties)),
         mpasses=hub.directory.mpasses(sorted({body.mpass_id for body in bodies if body.mpass_id is not None})),
+        records={name: hub.directory.template(*name) for name in {(body.template_id, body.version) for body in bodies}},
     )
 
 
@@ -231,7 +229,8 @@ def _outcome(event: QueuedEvent, status: EventStatus, now: UnixMillis) -> EventO
 
 
 def _circumstances(hub: Hub, message: Message, contract: Contract | None, batch: Batch) -> Circumstances:
-    record, compiled = _template(hub, _body(message, contract))
+    body = _body(message, contract)
+    record = None if body is None else batch.records[body.template_id, body.version]
     return Circumstances(
         audience=hub.base_url,
         now=batch.now,
@@ -241,13 +240,8 @@ def _circumstances(hub: Hub, message: Message, contract: Contract | None, batch:
         keys=batch.keys,
         mpasses=batch.mpasses,
         record=record,
-        compiled=compiled,
+        compiled=None if record is None else hub.templates.compile(record.payload),
     )
-
-
-def _template(hub: Hub, body: ContractBody | None) -> tuple[TemplateRecord | None, CompiledTemplate | None]:
-    record = None if body is None else hub.directory.template(body.template_id, body.version)
-    return record, None if record is None else hub.templates.compile(record.payload)
 
 
 def process_or_return(

@@ -52,7 +52,8 @@ def parse(raw: bytes, *, what: str, depth_max: int = JSON_DEPTH_MAX) -> Value:
         raise MalformedJSONError(f"{what}: nested deeper than {depth_max}") from error
     except json.JSONDecodeError as error:
         raise MalformedJSONError(f"{what}: not JSON: {error.msg} at character {error.pos}") from error
-    _check_depth(value, depth_max, what)
+    if text.count("{") + text.count("[") > depth_max:  # fewer can't nest deeper, and most documents have fewer
+        _check_depth(value, depth_max, what)
     if _SURROGATE_ESCAPE.search(text) is not None:
         _check_surrogates(value, what)
     return value

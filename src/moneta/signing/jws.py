@@ -8,6 +8,7 @@ exactly the form of protocol section 3, and each entry is then verified alone.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from moneta.domain.errors import MalformedJSONError, MalformedJWSError, Refused, TooLargeError
@@ -16,6 +17,7 @@ from moneta.domain.ijson import Value, parse_object
 from moneta.domain.limits import (
     BODY_BYTES_MAX,
     COMPACT_JWS_BYTES_MAX,
+    HEADERS_REMEMBERED_MAX,
     PROTECTED_HEADER_BYTES_MAX,
     SIGNATURES_MAX,
 )
@@ -160,6 +162,7 @@ def _contract_entry(value: Value) -> Entry:
     return parse_entry(protected, signature, CONTRACT_HEADER, what="contract.signatures")
 
 
+@lru_cache(maxsize=HEADERS_REMEMBERED_MAX)  # pure; further signatures carry the earlier ones again
 def _parse_header(protected: str, form: HeaderForm, *, what: str) -> Header:
     raw = base64url.decode(protected[: 2 * PROTECTED_HEADER_BYTES_MAX], what=f"{what} header")
     if len(raw) > PROTECTED_HEADER_BYTES_MAX:
