@@ -76,8 +76,10 @@ def init(
 def up(
     data: DataDir,
     *,
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = HOST_DEFAULT,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = PORT_DEFAULT,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="The address to listen on.")] = HOST_DEFAULT,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="The port; 0 takes a free one.")
+    ] = PORT_DEFAULT,
     base_url: Annotated[
         str | None,
         typer.Option(
@@ -94,7 +96,9 @@ def up(
     ] = False,
     tls_cert: Annotated[Path | None, typer.Option(metavar="FILE", help="A certificate chain, to serve TLS.")] = None,
     tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its private key.")] = None,
-    log_level: Annotated[LogLevel, typer.Option(help="How much the log on standard error says.")] = LogLevel.INFO,
+    log_level: Annotated[
+        LogLevel, typer.Option(metavar="|".join(LogLevel), help="How much the log on standard error says.")
+    ] = LogLevel.INFO,
 ) -> None:
     """Serve the hub, until SIGTERM or Ctrl-C. Prints one line, `ready <base URL>`, when it takes requests."""
     from moneta.entrypoints.supervisor import supervise  # noqa: PLC0415  # see the package's docstring
@@ -154,7 +158,9 @@ def token(
 def add_identity(
     data: DataDir,
     *,
-    role: Annotated[IdentityRoleName, typer.Option(help="What it may do.", show_default=False)],
+    role: Annotated[
+        IdentityRoleName, typer.Option(metavar="|".join(IdentityRoleName), help="What it may do.", show_default=False)
+    ],
     identity: Annotated[
         str | None, typer.Option("--id", metavar="ID", help="Its name in tokens; the role's if not given.")
     ] = None,

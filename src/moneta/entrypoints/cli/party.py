@@ -25,10 +25,10 @@ from moneta.client import (
 from moneta.client import cancel as make_cancel
 from moneta.client import decline as make_decline
 from moneta.client import registration as make_registration
-from moneta.client.hub import build_event
+from moneta.client.hub import Event, build_event
 from moneta.domain.contracts import ContractBody, parse_body
 from moneta.domain.errors import Refused
-from moneta.domain.identifiers import ContractId, OrganizationId
+from moneta.domain.identifiers import ContractId, OrganizationId, UnixSeconds
 from moneta.domain.ijson import Value, parse_object
 from moneta.domain.limits import EVENT_BYTES_MAX
 from moneta.domain.templates import Role
@@ -147,10 +147,12 @@ def submit(file: Path, signer: Signer, *, own_id: str, may_sign: bool, event_id:
         raise CommandError(f"{file}: a body without a signature; give --key to sign it, or moneta sign it first")
     body = _body(raw if found is None else parse_contract(found).body_bytes, file)
     me = signer.party(OrganizationId(own_id), _own_role(body, own_id))
-    signed = sign_first(raw, me, issued_at=system_clock()) if found is None else _as_signed(parse_contract(found), body)
-    signatures = signed.jws["signatures"]
-    kind = "submit" if isinstance(signatures, list) and len(signatures) == 1 else "sign"
-    return _send(HubClient(me), kind, signed, event_id, waits=waits)
+    if found is None:
+        now = system_clock()
+        event = build_event(me, "submit", sign_first(raw, me, issued_at=now), now=now, event_id=event_id)
+    else:
+        event = _event_of(me, parse_contract(found), body, event_id)
+    return _send(HubClient(me), event, waits=waits)
 
 
 def end(
@@ -173,7 +175,8 @@ def end(
     me = signer.party(OrganizationId(own_id), role)
     hub = HubClient(me)
     verified = signer.verifier(me, hub).contract(view.jws)
-    return _send(hub, name, _act(name, verified, me, reason), event_id, waits=waits)
+    act = _act(name, verified, me, reason)
+    return _send(hub, build_event(me, name, act, now=system_clock(), event_id=event_id), waits=waits)
 
 
 def _act(name: str, contract: VerifiedContract, me: Party, reason: Reason) -> SignedAct:
@@ -181,8 +184,8 @@ def _act(name: str, contract: VerifiedContract, me: Party, reason: Reason) -> Si
     return make(contract, me, reason_code=reason.code, reason=reason.text, issued_at=system_clock())
 
 
-def _send(hub: HubClient, kind: str, what: SignedContract | SignedAct, event_id: str | None, *, waits: bool) -> str:
-    accepted = hub.post(build_event(hub.party, kind, what, now=system_clock(), event_id=event_id))
+def _send(hub: HubClient, event: Event, *, waits: bool) -> str:
+    accepted = hub.post(event)
     if waits:
         return _text(hub.wait_processed(accepted, timeout_s=WAIT_S).document)
     return _text(_accepted_document(accepted))
@@ -210,7 +213,7 @@ def _contract_in(raw: bytes, file: Path) -> Value:
     try:
         members = parse_object(raw, what=str(file), depth_max=DEPTH_MAX)
     except Refused as error:
-        raise CommandError(f"{file}: {error.detail}") from error
+        raise CommandError(error.detail) from error
     if members.keys() == {"payload", "signatures"}:
         return members
     return members.get("jws")
@@ -230,10 +233,17 @@ def _own_role(body: ContractBody, own_id: str) -> Role:
     return role
 
 
-def _as_signed(signed: ContractJWS, body: ContractBody) -> SignedContract:
+def _event_of(me: Party, signed: ContractJWS, body: ContractBody, event_id: str | None) -> Event:
+    """Return the event that brings a signed contract to the hub.
+
+    Its time is that of the newest signature, so that the same file makes the same bytes whenever it is sent again.
+    """
     entries = [{"protected": one.protected, "signature": one.signature} for one in signed.entries]
     jws = {"payload": signed.payload, "signatures": entries}
-    return SignedContract(contract_id=ContractId(body.contract_id), jws=jws, head=head_of(signed.entries[-1:]))
+    contract = SignedContract(contract_id=ContractId(body.contract_id), jws=jws, head=head_of(signed.entries[-1:]))
+    kind = "submit" if len(entries) == 1 else "sign"
+    issued_at = UnixSeconds(signed.entries[-1].header.issued_at)
+    return build_event(me, kind, contract, now=issued_at, event_id=event_id)
 
 
 def _text(document: Mapping[str, object]) -> str:

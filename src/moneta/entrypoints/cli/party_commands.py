@@ -43,7 +43,7 @@ HubKeys = Annotated[
     list[str] | None,
     typer.Option("--hub-key", metavar="THUMBPRINT", help="The hub's key, from elsewhere. May be repeated."),
 ]
-ContractId = Annotated[str, typer.Argument(metavar="CONTRACT_ID", show_default=False)]
+ContractId = Annotated[str, typer.Argument(metavar="CONTRACT_ID", help="The contract.", show_default=False)]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -83,7 +83,7 @@ def add_to(app: typer.Typer) -> None:
 
 def new_key(
     *,
-    alg: Annotated[Algorithm, typer.Option(help="What it signs with.")] = Algorithm.ES256,
+    alg: Annotated[Algorithm, typer.Option(metavar="|".join(Algorithm), help="What it signs with.")] = Algorithm.ES256,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -115,7 +115,9 @@ def key_proof(
         str,
         typer.Option(metavar="ID", help="Your organization's id; at its creation its MIC or MPC.", show_default=False),
     ],
-    use: Annotated[list[Use], typer.Option(help="What it is for. May be repeated.", show_default=False)],
+    use: Annotated[
+        list[Use], typer.Option(metavar="|".join(Use), help="What it is for. May be repeated.", show_default=False)
+    ],
 ) -> None:
     """Print a key as the hub registers it, `{"jwk", "use", "proof"}`. The proof is good for five minutes."""
     from moneta.entrypoints.cli import party  # noqa: PLC0415  # see the package's docstring
@@ -125,7 +127,7 @@ def key_proof(
 
 def registration(
     *,
-    role: Annotated[PartyRole, typer.Option(help="What you are.", show_default=False)],
+    role: Annotated[PartyRole, typer.Option(metavar="|".join(PartyRole), help="What you are.", show_default=False)],
     name: Annotated[str, typer.Option(metavar="TEXT", help="Your name.", show_default=False)],
     code: Annotated[str, typer.Option(metavar="CODE", help="Your MIC (MO) or MPC (publisher).", show_default=False)],
     webhook_url: Annotated[str, typer.Option(metavar="URL", help="Where webhooks go.", show_default=False)],
@@ -149,7 +151,9 @@ def sign(
     ],
     *,
     key: ContractKey,
-    role: Annotated[PartyRole, typer.Option(help="Who you are in this contract.", show_default=False)],
+    role: Annotated[
+        PartyRole, typer.Option(metavar="|".join(PartyRole), help="Who you are in this contract.", show_default=False)
+    ],
     url: HubUrl,
     auth_key: AuthKey = None,
     hub_key: HubKeys = None,

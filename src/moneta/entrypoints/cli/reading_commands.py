@@ -97,7 +97,7 @@ def list_contracts(
 
 
 def show_contract(
-    contract_id: Annotated[str, typer.Argument(metavar="CONTRACT_ID", show_default=False)],
+    contract_id: Annotated[str, typer.Argument(metavar="CONTRACT_ID", help="The contract.", show_default=False)],
     *,
     data: StoreDir = None,
     url: Url = None,
@@ -111,7 +111,7 @@ def show_contract(
 
 
 def show_event(
-    event_id: Annotated[str, typer.Argument(metavar="EVENT_ID", show_default=False)],
+    event_id: Annotated[str, typer.Argument(metavar="EVENT_ID", help="The event.", show_default=False)],
     *,
     data: StoreDir = None,
     url: Url = None,

@@ -57,7 +57,7 @@ def read_trust(hub_keys: frozenset[str], file: Path | None) -> Trust:
     try:
         members = parse_object(raw, what=str(file)).get("keys")
     except Refused as error:
-        raise CommandError(f"{file}: {error.detail}") from error
+        raise CommandError(error.detail) from error
     if not isinstance(members, list):
         raise CommandError(f'{file}: expected a JWK Set: {{"keys": [...]}}')
     owned: dict[str, list[Value]] = {}

@@ -52,7 +52,7 @@ def read_contract_file(file: Path) -> ContractFile:
     try:
         members = parse_object(raw, what=str(file), depth_max=DEPTH_MAX)
     except Refused as error:
-        raise CommandError(f"{file}: {error.detail}") from error
+        raise CommandError(error.detail) from error
     if members.keys() == {"payload", "signatures"}:
         return ContractFile(jws=members)
     if "jws" in members:

@@ -1,6 +1,7 @@
 """The demo's main: sets up, plays the plan, shows what became of it, verifies everything, stops everything."""
 
 import shutil
+import signal
 import sys
 import tempfile
 from collections import Counter
@@ -11,6 +12,7 @@ from pathlib import Path
 from queue import Empty, Queue
 from statistics import median
 from time import monotonic
+from types import FrameType
 from typing import Any, Final
 
 import msgspec
@@ -62,12 +64,18 @@ class Found:
 def run_demo(keep: Path | None) -> int:
     """Play the demo, and return the exit code. ``keep``: where the hub's data is left; it must not be there yet."""
     console = Console(highlight=False)
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         with _folder(keep) as folder:
             return _Demo(console, folder).run()
     except (DemoError, ClientError, OSError) as error:
         console.print(f"demo: {error}", markup=False, soft_wrap=True)
         return 1
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """Let SIGTERM end the demo as Ctrl-C does: every process is stopped, and the folder removed."""
+    raise KeyboardInterrupt
 
 
 @contextmanager

@@ -73,6 +73,8 @@ class Judge:
             _expect("a role signs once", header["role"] in by_role, wanted=False)
             by_role[header["role"]] = entry
             self._check_signature(header, f"{entry['protected']}.{payload}.{entry['signature']}")
+        places = [index for role in by_role for index, step in enumerate(order) if role in step]
+        _expect("signing order", places, sorted(places))
         heads: list[str] = []
         for step in order:
             signed = [by_role.pop(role) for role in step if role in by_role]
