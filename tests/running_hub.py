@@ -95,15 +95,19 @@ class RunningHub:
         found = {}
         for task in Path(f"/proc/{self.process.pid}/task").iterdir():
             for pid in (task / "children").read_text().split():
-                match = CHILD.search(Path(f"/proc/{pid}/cmdline").read_text())
-                if match:
-                    found[NAMES[match[1]]] = int(pid)
+                with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+                    match = CHILD.search(Path(f"/proc/{pid}/cmdline").read_text())
+                    if match:
+                        found[NAMES[match[1]]] = int(pid)
         return found
 
+    def child(self, name):
+        """The pid of a child process, once it is there."""
+        wait_until(lambda: name in self.children())
+        return self.children()[name]
+
     def kill_child(self, name):
-        found = {}
-        wait_until(lambda: found.update(self.children()) or name in found)
-        os.kill(found[name], signal.SIGKILL)
+        os.kill(self.child(name), signal.SIGKILL)
 
     def operator(self):
         token = moneta("token", "--data", self.data).stdout.strip()

@@ -11,7 +11,7 @@ from moneta.entrypoints.listener import listening_socket
 from tests.hub import MO, PUBLISHER, make_hub
 
 START_S_MAX = 10
-CALL_S_MAX = 5
+CALL_S_MAX = 60  # the suite may share its cores with others
 
 
 class Served:

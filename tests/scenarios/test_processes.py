@@ -103,7 +103,7 @@ def test_ctrl_c_stops_it_too(tmp_path):
 
 @pytest.mark.parametrize("name", ["web", "worker"])
 def test_a_child_that_dies_is_started_again(hub, name):
-    before = hub.children()[name]
+    before = hub.child(name)
     hub.kill_child(name)
     wait_until(lambda: hub.children().get(name, before) != before)
     # The socket is the supervisor's: what connects meanwhile waits, and is answered.
