@@ -174,6 +174,10 @@ RETRY_AFTER = {
     "nonsense":              ("soon",                            0),
     "nonsense with a date":  ("Wed, 99 Foo 2026",                0),
     "a negative number":     ("-5",                              0),
+    "an endless offset":     ("Mon, 01 Jan 2024 00:00:00 +99999999999999999999", 0),
+    "an endless year":       ("Mon, 01 Jan 99999999999999 00:00:00 GMT", 0),
+    "the year 1":            ("Mon, 01 Jan 0001 00:00:00 +1400", 0),
+    "endless digits":        ("9" * 5_000,                       RETRY_AFTER_S_MAX),
 }
 # fmt: on
 

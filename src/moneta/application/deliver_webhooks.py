@@ -198,7 +198,7 @@ def _retry_after_s(came: Answer | NoAnswer, now: UnixMillis) -> int:
     if text.isascii() and text.isdigit():
         return min(int(text[:8]), RETRY_AFTER_S_MAX)
     try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
+        wait_s = int(parsedate_to_datetime(text).timestamp()) - now // 1000
+    except (ValueError, OverflowError):  # a year or an offset that no calendar has overflows
         return 0
-    return max(0, min(int(moment.timestamp()) - now // 1000, RETRY_AFTER_S_MAX))
+    return max(0, min(wait_s, RETRY_AFTER_S_MAX))

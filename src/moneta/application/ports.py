@@ -308,7 +308,10 @@ class ContractStore(Protocol):
         """
 
     def due_to_expire(self, *, before: UnixSeconds, limit: int) -> Sequence[ContractId]:
-        """Return pending contracts whose ``expires_at`` is at or before that moment, earliest first."""
+        """Return pending contracts whose ``expires_at`` is at or before that moment, earliest first.
+
+        Not those that a dead letter is about: it was received in time, and waits for an operator.
+        """
 
     def next_expiry(self) -> UnixSeconds | None:
         """Return the earliest ``expires_at`` of a pending contract; None if none has one."""

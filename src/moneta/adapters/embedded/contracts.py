@@ -83,11 +83,18 @@ _STEPS_AT: Final = """
 SELECT step FROM steps
 WHERE contract = (SELECT ref FROM names WHERE name = ?) AND revision <= ? ORDER BY revision
 """
+# A contract that a dead letter is about waits for the operator: what was received in time must be processed first.
 _DUE_TO_EXPIRE: Final = """
+WITH held (contract) AS (SELECT events.contract FROM dead_letters JOIN events USING (event))
 SELECT name FROM contracts JOIN names ON names.ref = contracts.contract
-WHERE finalized_at IS NULL AND expires_at <= ? ORDER BY expires_at LIMIT ?
+WHERE finalized_at IS NULL AND expires_at <= ? AND contract NOT IN (SELECT contract FROM held)
+ORDER BY expires_at LIMIT ?
 """
-_NEXT_EXPIRY: Final = "SELECT min(expires_at) FROM contracts WHERE finalized_at IS NULL AND expires_at IS NOT NULL"
+_NEXT_EXPIRY: Final = """
+WITH held (contract) AS (SELECT events.contract FROM dead_letters JOIN events USING (event))
+SELECT min(expires_at) FROM contracts
+WHERE finalized_at IS NULL AND expires_at IS NOT NULL AND contract NOT IN (SELECT contract FROM held)
+"""
 
 
 def _commit(writing: Writing, change: Change) -> Committed:

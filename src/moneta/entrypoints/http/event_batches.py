@@ -84,10 +84,12 @@ class EventBatches:
     def _answer(
         self, loop: asyncio.AbstractEventLoop, batch: Sequence[Waiting], written: "asyncio.Future[Sequence[Verdict]]"
     ) -> None:
-        for (_, future), verdict in zip(batch, written.result(), strict=True):
-            if not future.done():  # a client that went away cancelled it
-                future.set_result(verdict)
-        self._write_next(loop)
+        try:
+            for (_, future), verdict in zip(batch, _verdicts(batch, written), strict=True):
+                if not future.done():  # a client that went away cancelled it
+                    future.set_result(verdict)
+        finally:
+            self._write_next(loop)
 
     def _write(self, requests: Sequence[EventRequest]) -> Sequence[Verdict]:
         verdicts = self._ingested(requests)
@@ -106,3 +108,10 @@ class EventBatches:
             if len(requests) > 1:
                 return [verdict for request in requests for verdict in self._ingested([request])]
             return [internal_error(error, self._randomness, where="POST /event")]
+
+
+def _verdicts(batch: Sequence[Waiting], written: "asyncio.Future[Sequence[Verdict]]") -> Sequence[Verdict]:
+    """Return the answers of a batch; whatever went wrong outside of ``ingest``, each request has one."""
+    if written.exception() is None:
+        return written.result()
+    return [UnavailableError("the event may not be durable", retry_after_s=RETRY_AFTER_S)] * len(batch)

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -108,5 +109,6 @@ def _on_readable(
 async def _beat(path: Path) -> None:
     """Show that the loop turns: the web process calls the worker alive while the file is young."""
     while True:  # until cancelled
-        await asyncio.to_thread(path.touch)
+        with suppress(OSError):  # a full disk: the store says so itself
+            await asyncio.to_thread(path.touch)
         await asyncio.sleep(HEARTBEAT_S)

@@ -17,6 +17,7 @@ from moneta.domain.limits import PROCESS_BATCH_MAX, PROCESS_LEASE_S, PROCESS_TRI
 
 IDLE_S_MAX: Final = 60.0
 WAITING_S: Final = 1.0
+TERM_S_MIN: Final = 0.25
 STORE_PAUSE_S: Final = 0.5
 RETRY_S_MAX: Final = 60
 
@@ -31,6 +32,7 @@ class Processor:
         self._on_progress = on_progress
         self._woken = threading.Event()
         self._is_stopping = False
+        self._kept: Sequence[QueuedEvent] = ()
         self._thread = threading.Thread(target=self._run, name="processor")
 
     def start(self) -> None:
@@ -56,13 +58,16 @@ class Processor:
             except StoreUnavailableError as error:
                 log.warning("store_unavailable", detail=str(error))
                 pause_s = STORE_PAUSE_S
+            except Exception as error:  # a bug: shown, and not the end of all processing
+                log.exception("processor_turn_failed", error=type(error).__name__)
+                pause_s = WAITING_S
             self._woken.wait(pause_s)
 
     def _turn(self) -> bool:
         """Do what there is to do now; tell whether there was nothing."""
         hub = self._hub
         ended = decline_compromised(hub)
-        events = hub.queue.take(limit=PROCESS_BATCH_MAX, lease_s=PROCESS_LEASE_S)
+        events, self._kept = self._kept or hub.queue.take(limit=PROCESS_BATCH_MAX, lease_s=PROCESS_LEASE_S), ()
         if events:
             self._process(events)
         ended += expire_contracts(hub)
@@ -74,7 +79,7 @@ class Processor:
         try:
             again = process_or_return(self._hub, events, self._keep)
         except StoreUnavailableError:
-            self._hub.queue.release(events, delay_s=1)
+            self._kept = events  # a store that can't commit can't release either: try them again, first thing
             raise
         if again:
             self._hub.queue.release(again, delay_s=0)
@@ -100,4 +105,4 @@ class Processor:
         term_ms = next_expiry_ms(self._hub)
         if term_ms is None:
             return waiting_s
-        return max(0.05, min(waiting_s, (term_ms - self._hub.clock.now_ms()) / 1000))
+        return max(TERM_S_MIN, min(waiting_s, (term_ms - self._hub.clock.now_ms()) / 1000))

@@ -2,6 +2,8 @@
 
 A slow endpoint occupies only its own places (``PLACES_PER_ENDPOINT``); the others are served from the rest. Recording
 gathers whatever was answered while the last write was under way, so that one fsync serves many attempts.
+
+Whatever goes wrong with one delivery is logged, and costs that one its turn: its lease ends, and it is tried again.
 """
 
 import asyncio
@@ -13,13 +15,13 @@ from typing import Final, TypeVar, TypeVarTuple
 import structlog
 
 from moneta.application.deliver_webhooks import PreparedAttempt, prepare_attempts, record_attempts
-from moneta.application.ports import Answer, Hub, NoAnswer, Sender
+from moneta.application.ports import Answer, DueDelivery, Hub, NoAnswer, Sender
 from moneta.domain.errors import StoreUnavailableError
 from moneta.domain.identifiers import OrganizationId
 from moneta.domain.limits import DELIVER_BATCH_MAX, DELIVER_LEASE_S
 
-PLACES: Final = 256
-PLACES_PER_ENDPOINT: Final = 64
+PLACES: Final = 512
+PLACES_PER_ENDPOINT: Final = 32
 IDLE_S_MAX: Final = 60.0
 STORE_PAUSE_S: Final = 0.5
 RECORD_TRIES_MAX: Final = 20
@@ -60,6 +62,9 @@ class DeliveryPump:
             except StoreUnavailableError as error:
                 log.warning("store_unavailable", detail=str(error))
                 pause_s = STORE_PAUSE_S
+            except Exception as error:  # a bug: shown, and not the end of all deliveries
+                log.exception("delivery_turn_failed", error=type(error).__name__)
+                pause_s = STORE_PAUSE_S
             if pause_s > 0:
                 await self._sleep(pause_s)
         await self._drain()
@@ -76,7 +81,8 @@ class DeliveryPump:
         free = PLACES - len(self._sends)
         if free <= 0:
             return IDLE_S_MAX
-        prepared = await self._in_thread(self._take, min(free, DELIVER_BATCH_MAX), self._busy())
+        # No more than one endpoint's places at a time, so that no endpoint gets them all at once.
+        prepared = await self._in_thread(self._take, min(free, PLACES_PER_ENDPOINT), self._busy())
         for one in prepared:
             self._start(one)
         if prepared:
@@ -95,7 +101,18 @@ class DeliveryPump:
         due = self._hub.deliveries.take_due(
             now=self._hub.clock.now_ms(), limit=limit, lease_s=DELIVER_LEASE_S, busy=busy
         )
-        return prepare_attempts(self._hub, due) if due else ()
+        return self._prepare(due) if due else ()
+
+    def _prepare(self, due: Sequence[DueDelivery]) -> Sequence[PreparedAttempt]:
+        try:
+            return prepare_attempts(self._hub, due)
+        except StoreUnavailableError:
+            raise
+        except Exception as error:
+            if len(due) == 1:
+                log.exception("delivery_failed", webhook_id=due[0].owed.webhook_id, error=type(error).__name__)
+                return ()
+        return [prepared for one in due for prepared in self._prepare([one])]
 
     def _start(self, prepared: PreparedAttempt) -> None:
         self._under_way[prepared.due.owed.organization_id] += 1
@@ -104,7 +121,11 @@ class DeliveryPump:
         task.add_done_callback(self._sends.discard)
 
     async def _send(self, prepared: PreparedAttempt) -> None:
-        came = await self._sender.send(prepared.request)
+        try:
+            came = await self._sender.send(prepared.request)
+        except Exception as error:  # a bug of the sender's must not keep the place for ever
+            log.exception("send_failed", error=type(error).__name__)
+            came = NoAnswer(reason="internal", detail=type(error).__name__, duration_ms=0)
         self._came.put_nowait((prepared, came))
 
     async def _record_all(self) -> None:
@@ -118,7 +139,7 @@ class DeliveryPump:
     async def _record(self, batch: Sequence[Came]) -> None:
         for _ in range(RECORD_TRIES_MAX):
             try:
-                await self._in_thread(record_attempts, self._hub, batch)
+                await self._in_thread(self._write, batch)
             except StoreUnavailableError as error:
                 log.warning("store_unavailable", detail=str(error))
                 await asyncio.sleep(STORE_PAUSE_S)
@@ -126,6 +147,19 @@ class DeliveryPump:
                 self._on_answer()
                 return
         log.error("attempts_not_recorded", count=len(batch))  # their leases end, and they are sent again
+
+    def _write(self, batch: Sequence[Came]) -> None:
+        try:
+            record_attempts(self._hub, batch)
+        except StoreUnavailableError:
+            raise
+        except Exception as error:
+            if len(batch) == 1:
+                webhook_id = batch[0][0].due.owed.webhook_id
+                log.exception("attempt_not_recorded", webhook_id=webhook_id, error=type(error).__name__)
+                return
+            for one in batch:
+                self._write([one])
 
     def _free(self, batch: Sequence[Came]) -> None:
         for prepared, _ in batch:
