@@ -20,12 +20,14 @@ from typing import Final
 from pyreqwest.http import Url
 
 from moneta.domain.errors import InvalidFieldError
+from moneta.domain.limits import (
+    ENDPOINTS_REMEMBERED_MAX,
+    URL_CHARS_MAX,
+)
 
-URL_CHARS_MAX: Final = 2_048
 HOST_CHARS_MAX: Final = 253
 """RFC 1035, section 2.3.4, less the root's dot and the length octet."""
 LABEL_CHARS_MAX: Final = 63
-ENDPOINTS_REMEMBERED_MAX: Final = 4_096
 
 _NEVER: Final = False
 _LOCAL: Final = True

@@ -31,24 +31,21 @@ from pyreqwest.response import Response
 from moneta.adapters.egress import Endpoint, read_endpoint, why_refused
 from moneta.application.ports import Answer, NoAnswer, OutboundRequest
 from moneta.domain.errors import InvalidFieldError
-from moneta.domain.limits import ANSWER_BYTES_MAX
+from moneta.domain.limits import (
+    ADDRESSES_MAX,
+    ANSWER_BYTES_MAX,
+    ANSWER_HEADER_CHARS_MAX,
+    CLIENTS_MAX,
+    CONNECT_TIMEOUT_S,
+    IDLE_CONNECTIONS_MAX,
+    LOOKUPS_MAX,
+    RESOLVE_EVERY_S,
+    RESOLVE_TIMEOUT_S,
+    SEND_TIMEOUT_S,
+)
 
-SEND_TIMEOUT_S: Final = 15.0
-"""The deadline of a whole attempt: DNS, connection, request, and the answer to its last byte."""
-CONNECT_TIMEOUT_S: Final = 5.0
-"""TCP and TLS together."""
-RESOLVE_TIMEOUT_S: Final = 5.0
-RESOLVE_EVERY_S: Final = 60.0
-LOOKUPS_MAX: Final = 64
-"""Lookups under way at once, each in a thread of its own."""
-ADDRESSES_MAX: Final = 64
-"""Answers that one name may have: judging them takes time on the event loop."""
-CLIENTS_MAX: Final = 256
-IDLE_CONNECTIONS_MAX: Final = 32
-"""Kept open between requests, a client."""
 IDLE_S: Final = 4.0
 """Less than the 5 s after which common servers hang up, so that we rarely write into a closing connection."""
-ANSWER_HEADER_CHARS_MAX: Final = 256
 DETAIL_CHARS_MAX: Final = 200
 USER_AGENT: Final = "Moneta-Webhooks/1"
 

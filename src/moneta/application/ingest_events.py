@@ -37,7 +37,6 @@ from moneta.signing.jws import ContractJWS
 from moneta.signing.statements import ActStatement
 
 REQUIRED_ATTRIBUTES: Final = ("specversion", "id", "source", "type", "subject", "data")
-EVENT_JSON_DEPTH_MAX: Final = 16
 PARTY_ROLES: Final = frozenset({CallerRole.MO, CallerRole.PUBLISHER})
 _RFC3339: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})", re.ASCII
@@ -94,7 +93,7 @@ def read_envelope(raw: bytes) -> Envelope:
     Raises:
         MalformedJSONError, MalformedRequestError: It is none, or not one that this call takes.
     """
-    members = parse_object(raw, what="event", depth_max=EVENT_JSON_DEPTH_MAX)
+    members = parse_object(raw, what="event")
     for name in REQUIRED_ATTRIBUTES:
         if members.get(name) is None:
             raise MalformedRequestError(f"event: {name} is missing", field=name)

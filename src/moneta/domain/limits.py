@@ -59,10 +59,8 @@ TOKEN_AHEAD_S_MAX:           Final = 60
 TOKEN_LEEWAY_S:              Final = 5
 TOKENS_REMEMBERED_MAX:       Final = 4_096
 HEADERS_REMEMBERED_MAX:      Final = 4_096
-REGISTRY_AGE_S_MAX:          Final = 60
 SECRET_OVERLAP_S_MAX:        Final = 24 * 3600
 EXPIRES_IN_S_MAX:            Final = 10 * 366 * 24 * 3600
-EVENT_KEPT_S_MIN:            Final = 7 * 24 * 3600
 EXPIRY_GRACE_S:              Final = 2
 WEBHOOK_AGE_S_MAX:           Final = 300
 
@@ -88,6 +86,29 @@ REFUSED_BODY_BYTES_MAX:      Final = 16 * 1024 * 1024
 CONNECTIONS_MAX:             Final = 4_096
 EVENTS_WAITING_MAX:          Final = 4_096
 CALLS_WAITING_MAX:           Final = 256
+
+SEND_TIMEOUT_S:              Final = 15
+CONNECT_TIMEOUT_S:           Final = 5
+RESOLVE_TIMEOUT_S:           Final = 5
+RESOLVE_EVERY_S:             Final = 60
+ADDRESSES_MAX:               Final = 64
+ANSWER_HEADER_CHARS_MAX:     Final = 256
+LOOKUPS_MAX:                 Final = 64
+CLIENTS_MAX:                 Final = 256
+IDLE_CONNECTIONS_MAX:        Final = 32
+ENDPOINTS_REMEMBERED_MAX:    Final = 4_096
+FORGOTTEN_TRIES_MAX:         Final = 2
+PRIVATE_FILE_BYTES_MAX:      Final = 64 * 1024
+SENDS_MAX:                   Final = 512
+SENDS_PER_ENDPOINT_MAX:      Final = 32
+RECORD_TRIES_MAX:            Final = 20
+DRAIN_S_MAX:                 Final = 5
+PROCESS_RETRY_S_MAX:         Final = 60
+QUERY_FIELDS_MAX:            Final = 32
+HEARTBEAT_AGE_S_MAX:         Final = 10
+STOP_S_MAX:                  Final = 9
+START_S_MAX:                 Final = 30
+RESTART_WAIT_S_MAX:          Final = 10
 # fmt: on
 
 RETRY_SCHEDULE_S: Final = (0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)

@@ -26,6 +26,11 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
+from moneta.domain.limits import (
+    RESTART_WAIT_S_MAX,
+    START_S_MAX,
+    STOP_S_MAX,
+)
 from moneta.entrypoints.listener import listening_socket
 from moneta.entrypoints.logs import configure_logs, spare_rich
 from moneta.settings import Settings
@@ -37,11 +42,8 @@ LOCK_FILE: Final = "hub.lock"
 BIND_S_MAX: Final = 2.0
 """How long an address may stay in use: the web process of a supervisor that was killed leaves it within that."""
 BIND_AGAIN_S: Final = 0.1
-STOP_S_MAX: Final = 9.0
 WEB_STOP_S_MAX: Final = 4.0
-START_S_MAX: Final = 30.0
 BACKOFF_S: Final = 0.1
-BACKOFF_S_MAX: Final = 10.0
 QUIET_S: Final = 5.0
 PIPE_BYTES: Final = 4_096
 
@@ -247,7 +249,7 @@ class _Supervisor:
     def _bury(self, child: Child, now: float) -> None:
         exit_code = None if child.process is None else child.process.returncode
         is_long_ago = now - child.started_at > QUIET_S
-        child.backoff_s = BACKOFF_S if is_long_ago else min(child.backoff_s * 2, BACKOFF_S_MAX)
+        child.backoff_s = BACKOFF_S if is_long_ago else min(child.backoff_s * 2, RESTART_WAIT_S_MAX)
         child.process = None
         child.restart_at = now + child.backoff_s
         with suppress(BlockingIOError):  # a web process that died between its commit and its byte left work behind

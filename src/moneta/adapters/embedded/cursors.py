@@ -12,9 +12,11 @@ from typing import Annotated, Final
 import msgspec
 
 from moneta.domain.errors import InvalidParameterError
-from moneta.domain.limits import JSON_INTEGER_MAX
+from moneta.domain.limits import (
+    CURSOR_CHARS_MAX,
+    JSON_INTEGER_MAX,
+)
 
-CURSOR_CHARS_MAX: Final = 512
 _DIGEST_BYTES: Final = 8
 
 Filter = str | int | None

@@ -24,13 +24,15 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from moneta.application.ports import PublishedKey
 from moneta.domain.errors import MonetaError, WeakKeyError
 from moneta.domain.identifiers import UnixSeconds
+from moneta.domain.limits import (
+    PRIVATE_FILE_BYTES_MAX,
+)
 from moneta.signing.keys import PrivateKey, PublicKey, generate, load_pem, parse_public_jwk
 
 SIGNING_KEYS_FILE: Final = "signing-keys.json"
 SEALING_KEY_FILE: Final = "sealing.key"
 
 SEALING_KEY_BYTES: Final = 32
-PRIVATE_FILE_BYTES_MAX: Final = 64 * 1024
 _NONCE_BYTES: Final = 12
 _SEAL_FORMAT: Final = b"\x01"
 

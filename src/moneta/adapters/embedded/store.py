@@ -23,11 +23,12 @@ from moneta.adapters.embedded.schema import (
 )
 from moneta.application.ports import Clock
 from moneta.domain.errors import StoreVersionError
+from moneta.domain.limits import (
+    FORGOTTEN_TRIES_MAX,
+)
 
 FILE_NAME: Final = "moneta.db"
 
-FORGOTTEN_TRIES_MAX: Final = 2
-"""How often an event's lease is forgotten: one that the worker dies of waits for its end from then on."""
 _FORGET_EVENT_LEASES: Final = "UPDATE queue SET ready_at = ? WHERE ready_at > ? AND tries <= ?"
 # Without an attempt, only a lease moves a delivery's time.
 _FORGET_DELIVERY_LEASES: Final = "UPDATE pending SET due_at = ? WHERE due_at > ? AND attempts = 0"

@@ -20,12 +20,14 @@ from typing import Final
 import structlog
 
 from moneta.bootstrap import embedded
+from moneta.domain.limits import (
+    HEARTBEAT_AGE_S_MAX,
+)
 from moneta.entrypoints.http.server import serve
 from moneta.entrypoints.logs import configure_logs
 from moneta.settings import Settings
 
 HEARTBEAT_FILE: Final = "worker.alive"
-HEARTBEAT_AGE_S_MAX: Final = 10.0
 
 log = structlog.get_logger()
 

@@ -16,7 +16,11 @@ from moneta.domain.errors import (
     TooLargeError,
     UnsupportedMediaTypeError,
 )
-from moneta.domain.limits import IDEMPOTENCY_KEY_CHARS_MAX, REFUSED_BODY_BYTES_MAX
+from moneta.domain.limits import (
+    IDEMPOTENCY_KEY_CHARS_MAX,
+    QUERY_FIELDS_MAX,
+    REFUSED_BODY_BYTES_MAX,
+)
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -31,7 +35,6 @@ _ENTITY_TAG: Final = re.compile(rb'(W/)?"([\x21\x23-\x7e]*)"')
 _REVISION: Final = re.compile(rb"[1-9][0-9]{0,15}")
 _CHARSETS: Final = frozenset({"utf-8", "utf8", "us-ascii"})
 _VISIBLE: Final = re.compile(rb"[\x21-\x7e]+")
-_QUERY_FIELDS_MAX: Final = 32
 
 
 def header(headers: Headers, name: bytes) -> bytes | None:
@@ -112,7 +115,7 @@ def query_parameters(query: bytes, known: Iterable[str]) -> Mapping[str, str]:
     try:
         text = query.decode("ascii")
         pairs = parse_qsl(
-            text, keep_blank_values=True, strict_parsing=bool(text), errors="strict", max_num_fields=_QUERY_FIELDS_MAX
+            text, keep_blank_values=True, strict_parsing=bool(text), errors="strict", max_num_fields=QUERY_FIELDS_MAX
         )
     except ValueError as error:
         raise InvalidParameterError("query: expected name=value pairs in percent-encoded UTF-8") from error

@@ -13,13 +13,17 @@ from moneta.application.end_contracts import decline_compromised, expire_contrac
 from moneta.application.ports import Hub, QueuedEvent
 from moneta.application.process_events import process_or_return
 from moneta.domain.errors import StoreUnavailableError
-from moneta.domain.limits import PROCESS_BATCH_MAX, PROCESS_LEASE_S, PROCESS_TRIES_MAX
+from moneta.domain.limits import (
+    PROCESS_BATCH_MAX,
+    PROCESS_LEASE_S,
+    PROCESS_RETRY_S_MAX,
+    PROCESS_TRIES_MAX,
+)
 
 IDLE_S_MAX: Final = 60.0
 WAITING_S: Final = 1.0
 TERM_S_MIN: Final = 0.25
 STORE_PAUSE_S: Final = 0.5
-RETRY_S_MAX: Final = 60
 
 log = structlog.get_logger()
 
@@ -97,7 +101,7 @@ class Processor:
         if event.tries >= PROCESS_TRIES_MAX:
             self._hub.queue.bury(event, reason=type(error).__name__)
         else:
-            self._hub.queue.release([event], delay_s=min(2**event.tries, RETRY_S_MAX))
+            self._hub.queue.release([event], delay_s=min(2**event.tries, PROCESS_RETRY_S_MAX))
 
     def _idle_s(self) -> float:
         """Return how long there is nothing to do, unless somebody wakes us."""

@@ -1,7 +1,7 @@
 """The delivery pump: takes what is due, sends each message on its own, records what came of them in groups.
 
-A slow endpoint occupies only its own places (``PLACES_PER_ENDPOINT``); the others are served from the rest. Recording
-gathers whatever was answered while the last write was under way, so that one fsync serves many attempts.
+A slow endpoint occupies only its own places (``SENDS_PER_ENDPOINT_MAX``); the others are served from the rest.
+Recording gathers whatever was answered while the last write was under way, so that one fsync serves many attempts.
 
 Whatever goes wrong with one delivery is logged, and costs that one its turn: its lease ends, and it is tried again.
 """
@@ -18,14 +18,17 @@ from moneta.application.deliver_webhooks import PreparedAttempt, prepare_attempt
 from moneta.application.ports import Answer, DueDelivery, Hub, NoAnswer, Sender
 from moneta.domain.errors import StoreUnavailableError
 from moneta.domain.identifiers import OrganizationId
-from moneta.domain.limits import DELIVER_BATCH_MAX, DELIVER_LEASE_S
+from moneta.domain.limits import (
+    DELIVER_BATCH_MAX,
+    DELIVER_LEASE_S,
+    DRAIN_S_MAX,
+    RECORD_TRIES_MAX,
+    SENDS_MAX,
+    SENDS_PER_ENDPOINT_MAX,
+)
 
-PLACES: Final = 512
-PLACES_PER_ENDPOINT: Final = 32
 IDLE_S_MAX: Final = 60.0
 STORE_PAUSE_S: Final = 0.5
-RECORD_TRIES_MAX: Final = 20
-DRAIN_S_MAX: Final = 5.0
 
 log = structlog.get_logger()
 
@@ -78,11 +81,11 @@ class DeliveryPump:
 
     async def _turn(self) -> float:
         """Start what is due and has a place; return how long there is nothing more to start."""
-        free = PLACES - len(self._sends)
+        free = SENDS_MAX - len(self._sends)
         if free <= 0:
             return IDLE_S_MAX
         # No more than one endpoint's places at a time, so that no endpoint gets them all at once.
-        prepared = await self._in_thread(self._take, min(free, PLACES_PER_ENDPOINT), self._busy())
+        prepared = await self._in_thread(self._take, min(free, SENDS_PER_ENDPOINT_MAX), self._busy())
         for one in prepared:
             self._start(one)
         if prepared:
@@ -95,7 +98,7 @@ class DeliveryPump:
         return min(wait_s, IDLE_S_MAX) if wait_s > 0 else 1.0
 
     def _busy(self) -> frozenset[OrganizationId]:
-        return frozenset(one for one, count in self._under_way.items() if count >= PLACES_PER_ENDPOINT)
+        return frozenset(one for one, count in self._under_way.items() if count >= SENDS_PER_ENDPOINT_MAX)
 
     def _take(self, limit: int, busy: frozenset[OrganizationId]) -> Sequence[PreparedAttempt]:
         due = self._hub.deliveries.take_due(
