@@ -6,10 +6,9 @@ UV     := $(BIN)/uv
 PIP     = $(UV) pip $(1) --quiet --python $(BIN)/python
 EXPORT := $(UV) export --quiet --frozen --format requirements-txt --no-emit-project --no-header --no-annotate
 export UV_PYTHON_DOWNLOADS := never
-.PHONY: help up demo test check format lock openapi test-dynamodb clean
-
+.PHONY: help up demo test check format lock openapi test-dynamodb bench bench-long clean
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):[^#]*## /\1	/p' Makefile | while IFS='	' read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z -]*\):[^#]*## /\1	/p' Makefile | while IFS='	' read -r name text; do printf '%-16s %s\n' "$$name" "$$text"; done
 up: .venv/.run ## Serve a hub at port 8080, its data in .data (DATA=...)
 	test -e $(DATA) || $(BIN)/moneta init --data $(DATA) && $(BIN)/moneta up --data $(DATA)
 demo: .venv/.run ## Play a contract between two parties and a hub, and verify it
@@ -32,6 +31,8 @@ openapi: .venv/.dev ## Write docs/openapi.json anew
 	$(BIN)/python -m moneta.entrypoints.http.openapi
 test-dynamodb: .venv/.dev ## Run the store's tests on DynamoDB Local (needs a JDK and Maven)
 	$(BIN)/python tests/dynamodb_local.py $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal -m dynamodb $(ARGS)
+bench bench-long: .venv/.dev ## Measure: speed, latency, cost (8 minutes); at a million contracts, for an hour
+	$(BIN)/python -m benchmarks $(if $(filter bench-long,$@),--long)
 clean: ## Remove what the other targets made, but not your data
 	rm -rf .cache .venv .venv313 .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 .venv/.uv: requirements/bootstrap.txt

@@ -303,7 +303,10 @@ class _Verification:
             return _Outcome("the file shows nothing beside the signed bytes")
         if fault is not None:
             raise BrokenError(fault)
-        return _Outcome("what is shown is what was signed; not signed, and not checked: event_logs, received_at")
+        return _Outcome(
+            "what is shown is what was signed; not signed, and not checked: event_logs, received_at, revision, and what"
+            " is not of the protocol"
+        )
 
     def _check_anchor(self) -> _Outcome:
         """(7)."""
