@@ -103,11 +103,14 @@ class RunningHub:
 
     def child(self, name):
         """The pid of a child process, once it is there."""
-        wait_until(lambda: name in self.children())
-        return self.children()[name]
+        found = {}
+        wait_until(lambda: found.update(self.children()) or name in found)
+        return found[name]
 
     def kill_child(self, name):
-        os.kill(self.child(name), signal.SIGKILL)
+        pid = self.child(name)
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: self.children().get(name) != pid)
 
     def operator(self):
         token = moneta("token", "--data", self.data).stdout.strip()
