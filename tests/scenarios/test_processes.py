@@ -15,6 +15,7 @@ import trustme
 from moneta.client.messages import MessageType
 from tests.running_hub import RunningHub, moneta, running_hub, trading, wait_until
 
+KILLS = int(os.environ.get("MONETA_KILLS", "0"))  # of each process, for a long run; 0 for the short ones
 CONTRACTS = 12
 THREADS = 4
 STOP_S_MAX = 10
@@ -144,15 +145,15 @@ def killed_under_load(hub, market, name, *, cycles):
         ("web", 1),
         ("worker", 1),
         ("supervisor", 1),
-        pytest.param("web", 5, marks=pytest.mark.slow),
-        pytest.param("worker", 8, marks=pytest.mark.slow),
-        pytest.param("supervisor", 4, marks=pytest.mark.slow),
+        pytest.param("web", KILLS or 5, marks=pytest.mark.slow),
+        pytest.param("worker", KILLS or 8, marks=pytest.mark.slow),
+        pytest.param("supervisor", KILLS or 4, marks=pytest.mark.slow),
     ],
 )
 def test_what_was_answered_202_ends_exactly_once_whatever_is_killed(hub, market, name, cycles):
     accepted = killed_under_load(hub, market, name, cycles=cycles)
     assert len(accepted) == CONTRACTS * cycles
-    wait_until(lambda: {(one, "finalized") for one in accepted} <= statuses(hub).items(), timeout_s=90)
+    wait_until(lambda: {(one, "finalized") for one in accepted} <= statuses(hub).items(), timeout_s=90 + KILLS)
     operator = hub.operator()
     for contract_id in accepted:
         shown = operator.get(f"/contracts/{contract_id}")
@@ -162,7 +163,7 @@ def test_what_was_answered_202_ends_exactly_once_whatever_is_killed(hub, market,
         event = operator.get(f"/events/submit-{contract_id}", source=market.mo.organization_id)
         assert event["status"] == "processed"
     for trader in (market.mo, market.publisher):
-        wait_until(lambda one=trader: {subject for subject, kind, _ in one.told} >= {*accepted}, timeout_s=60)
+        wait_until(lambda one=trader: {subject for subject, kind, _ in one.told} >= {*accepted}, timeout_s=60 + KILLS)
         ends = [webhook_id for subject, kind, webhook_id in trader.told if subject in accepted]
         assert len(ends) == len(set(ends)) == len(accepted)  # one message an end, heard once
         assert all(kind is MessageType.FINALIZED for subject, kind, _ in trader.told if subject in accepted)
