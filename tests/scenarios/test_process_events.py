@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from moneta.application import templates
+from moneta.application.circumstances import Circumstances, Countersignature
 from moneta.application.countersign import owed_between
 from moneta.application.end_contracts import decline_compromised, next_expiry_ms
-from moneta.application.judgement import Circumstances, Countersignature, judge
+from moneta.application.judgement import judge
 from moneta.application.organization_keys import change_key_status
 from moneta.application.ports import Committed, EventType
 from moneta.application.process_events import process_events, process_or_return

@@ -29,13 +29,20 @@ An act:
 5. A party may decline while its own signature is missing; the initiator may cancel while no other party signed.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from moneta.application.ingest_events import read_content, read_envelope
+from moneta.application.circumstances import (
+    Circumstances,
+    Countersignature,
+    Further,
+    Message,
+    PartyAct,
+    Submission,
+    check_guards,
+    compiled_template,
+)
 from moneta.application.keyring import public_key
-from moneta.application.mpasses import standing_at
-from moneta.application.ports import CompiledTemplate, EventType, QueuedEvent
+from moneta.application.ports import CompiledTemplate
 from moneta.domain.contracts import (
     Act,
     ActName,
@@ -64,16 +71,13 @@ from moneta.domain.errors import (
     UnknownKeyError,
     UnknownMPassError,
     UnknownOrganizationError,
-    UnknownTemplateError,
     WrongSignerError,
 )
-from moneta.domain.identifiers import KeyId, MPassId, OrganizationId, RegistrySeq, UnixMillis, UnixSeconds
-from moneta.domain.ijson import Value
-from moneta.domain.keys import COMPROMISED, KeyUse, RegisteredKey
-from moneta.domain.mpasses import MPass, check_mpass_active
-from moneta.domain.organizations import Organization, OrganizationKind, check_active
+from moneta.domain.identifiers import KeyId, OrganizationId, UnixSeconds
+from moneta.domain.keys import COMPROMISED, KeyUse
+from moneta.domain.organizations import OrganizationKind
 from moneta.domain.template_rules import check_body
-from moneta.domain.templates import DRAFT, RETIRED, Guard, Role, Template, TemplateRecord
+from moneta.domain.templates import RETIRED, Role
 from moneta.signing import chain, jws, statements
 from moneta.signing.jws import ACT_TYP, ContractJWS, Entry
 from moneta.signing.keys import PublicKey
@@ -83,70 +87,11 @@ KIND_OF_ROLE = {Role.MO: OrganizationKind.MO, Role.PUBLISHER: OrganizationKind.P
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
-    """A first submission, with the members of its body."""
-
-    event: QueuedEvent
-    contract: ContractJWS
-    members: Mapping[str, Value]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Countersignature:
-    """A contract with one more signature."""
-
-    event: QueuedEvent
-    contract: ContractJWS
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PartyAct:
-    """A decline or a cancel."""
-
-    event: QueuedEvent
-    act: ActStatement
-
-
-Further = Countersignature | PartyAct
-Message = Submission | Further
-"""A queued event with its content read."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Circumstances:
-    """What an event is judged against, as it was read for the batch."""
-
-    audience: str
-    now: UnixMillis
-    registry_seq: RegistrySeq
-    contract: Contract | None
-    organizations: Mapping[OrganizationId, Organization]
-    keys: Mapping[OrganizationId, Mapping[KeyId, RegisteredKey]]
-    mpasses: Mapping[MPassId, MPass]
-    record: TemplateRecord | None
-    compiled: CompiledTemplate | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Addition:
     """The contract with what the event adds to it; ``is_changed`` False where it adds nothing."""
 
     contract: Contract
     is_changed: bool
-
-
-def read_message(event: QueuedEvent) -> Message:
-    """Return the event with its content read again from the bytes that were accepted.
-
-    Raises:
-        Refused: The shape is wrong: only an answer to a webhook comes here unchecked.
-    """
-    content = read_content(read_envelope(event.raw))
-    if isinstance(content, ActStatement):
-        return PartyAct(event=event, act=content)
-    if event.type is EventType.SIGN:
-        return Countersignature(event=event, contract=content.contract)
-    return Submission(event=event, contract=content.contract, members=content.members)
 
 
 def judge(message: Message, around: Circumstances) -> Addition:
@@ -163,35 +108,6 @@ def judge(message: Message, around: Circumstances) -> Addition:
     except Refused:
         _check_open(contract, message)  # whatever else is wrong: on a closed contract, that it is closed comes first
         raise
-
-
-def compiled_template(body: ContractBody, around: Circumstances) -> CompiledTemplate:
-    """Return the template version that the body names.
-
-    Raises:
-        UnknownTemplateError: There is none, or it is a draft.
-    """
-    if around.compiled is None or around.record is None or around.record.status is DRAFT:
-        raise UnknownTemplateError(
-            f"template {body.template_id} version {body.version}: there is none", field="template_id"
-        )
-    return around.compiled
-
-
-def check_guards(body: ContractBody, template: Template, around: Circumstances, *moments: UnixMillis) -> None:
-    """Refuse unless every guard of the template holds at each of ``moments``.
-
-    Raises:
-        OrganizationSuspendedError, OrganizationNotActiveError, MPassNotActiveError: The first that does not.
-    """
-    if Guard.ORGANIZATIONS_ACTIVE in template.guards:
-        for party in body.parties():
-            organization = around.organizations[party]
-            check_active(organization, [organization.status_at(moment) for moment in moments])
-    if Guard.MPASS_ACTIVE in template.guards and body.mpass_id is not None:
-        mpass = around.mpasses[body.mpass_id]
-        issuer = around.organizations[mpass.mo_id]
-        check_mpass_active(mpass, [standing_at(mpass, issuer, moment)[0] for moment in moments])
 
 
 def _judge_further(message: Further, contract: Contract, role: Role, around: Circumstances) -> Addition:

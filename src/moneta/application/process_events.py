@@ -17,6 +17,14 @@ the queue. Doing any of it twice changes nothing.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from moneta.application.circumstances import (
+    Circumstances,
+    Message,
+    Submission,
+    check_guards,
+    compiled_template,
+    read_message,
+)
 from moneta.application.countersign import (
     countersigned,
     ended_by_moneta,
@@ -25,15 +33,7 @@ from moneta.application.countersign import (
     step_between,
     webhook_id,
 )
-from moneta.application.judgement import (
-    Circumstances,
-    Message,
-    Submission,
-    check_guards,
-    compiled_template,
-    judge,
-    read_message,
-)
+from moneta.application.judgement import judge
 from moneta.application.ports import (
     Change,
     Committed,

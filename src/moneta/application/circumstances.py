@@ -1,0 +1,106 @@
+"""What an event is judged by: the message with its content read, and the circumstances read for its batch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from moneta.application.ingest_events import read_content, read_envelope
+from moneta.application.mpasses import standing_at
+from moneta.application.ports import CompiledTemplate, EventType, QueuedEvent
+from moneta.domain.contracts import Contract, ContractBody
+from moneta.domain.errors import UnknownTemplateError
+from moneta.domain.identifiers import KeyId, MPassId, OrganizationId, RegistrySeq, UnixMillis
+from moneta.domain.ijson import Value
+from moneta.domain.keys import RegisteredKey
+from moneta.domain.mpasses import MPass, check_mpass_active
+from moneta.domain.organizations import Organization, check_active
+from moneta.domain.templates import DRAFT, Guard, Template, TemplateRecord
+from moneta.signing.jws import ContractJWS
+from moneta.signing.statements import ActStatement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """A first submission, with the members of its body."""
+
+    event: QueuedEvent
+    contract: ContractJWS
+    members: Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Countersignature:
+    """A contract with one more signature."""
+
+    event: QueuedEvent
+    contract: ContractJWS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartyAct:
+    """A decline or a cancel."""
+
+    event: QueuedEvent
+    act: ActStatement
+
+
+Further = Countersignature | PartyAct
+Message = Submission | Further
+"""A queued event with its content read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """What an event is judged against, as it was read for the batch."""
+
+    audience: str
+    now: UnixMillis
+    registry_seq: RegistrySeq
+    contract: Contract | None
+    organizations: Mapping[OrganizationId, Organization]
+    keys: Mapping[OrganizationId, Mapping[KeyId, RegisteredKey]]
+    mpasses: Mapping[MPassId, MPass]
+    record: TemplateRecord | None
+    compiled: CompiledTemplate | None
+
+
+def read_message(event: QueuedEvent) -> Message:
+    """Return the event with its content read again from the bytes that were accepted.
+
+    Raises:
+        Refused: The shape is wrong: only an answer to a webhook comes here unchecked.
+    """
+    content = read_content(read_envelope(event.raw))
+    if isinstance(content, ActStatement):
+        return PartyAct(event=event, act=content)
+    if event.type is EventType.SIGN:
+        return Countersignature(event=event, contract=content.contract)
+    return Submission(event=event, contract=content.contract, members=content.members)
+
+
+def compiled_template(body: ContractBody, around: Circumstances) -> CompiledTemplate:
+    """Return the template version that the body names.
+
+    Raises:
+        UnknownTemplateError: There is none, or it is a draft.
+    """
+    if around.compiled is None or around.record is None or around.record.status is DRAFT:
+        raise UnknownTemplateError(
+            f"template {body.template_id} version {body.version}: there is none", field="template_id"
+        )
+    return around.compiled
+
+
+def check_guards(body: ContractBody, template: Template, around: Circumstances, *moments: UnixMillis) -> None:
+    """Refuse unless every guard of the template holds at each of ``moments``.
+
+    Raises:
+        OrganizationSuspendedError, OrganizationNotActiveError, MPassNotActiveError: The first that does not.
+    """
+    if Guard.ORGANIZATIONS_ACTIVE in template.guards:
+        for party in body.parties():
+            organization = around.organizations[party]
+            check_active(organization, [organization.status_at(moment) for moment in moments])
+    if Guard.MPASS_ACTIVE in template.guards and body.mpass_id is not None:
+        mpass = around.mpasses[body.mpass_id]
+        issuer = around.organizations[mpass.mo_id]
+        check_mpass_active(mpass, [standing_at(mpass, issuer, moment)[0] for moment in moments])
