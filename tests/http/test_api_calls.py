@@ -116,6 +116,16 @@ class TestConditions:
         )
         assert answer.status_code == status, answer.text
 
+    @pytest.mark.parametrize("name", ["If-Match", "Idempotency-Key"])
+    def test_a_condition_that_comes_twice_is_not_ignored(self, served, name):
+        headers = [*served.headers(served.operator).items(), (name, '"1"'), (name, '"2"')]
+        path = path_of(served.publisher) if name == "If-Match" else "/organizations/mo"
+        method = "PUT" if name == "If-Match" else "POST"
+        members = served.test_hub.organization_members(MO, "TWICE")
+        answer = served.client.request(method, path, json=members, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (400, "malformed_request")
+        assert "expected it once" in answer.json()["detail"]
+
     @pytest.mark.parametrize("key", ["", "a b", "x" * 256, "\x7f"])
     def test_an_idempotency_key_is_visible_ascii(self, served, key):
         members = served.test_hub.organization_members(MO, "NOKEY")

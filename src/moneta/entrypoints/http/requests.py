@@ -43,6 +43,18 @@ def header(headers: Headers, name: bytes) -> bytes | None:
     return values[0] if len(values) == 1 else None
 
 
+def condition(headers: Headers, name: bytes) -> bytes | None:
+    """Return the one value of a header that changes what the request does; None without it.
+
+    Raises:
+        MalformedRequestError: It comes twice: to ignore it would do what the client wanted to prevent.
+    """
+    if sum(key == name for key, _ in headers) > 1:
+        shown = name.decode("ascii")
+        raise MalformedRequestError(f"{shown}: expected it once", header=shown)
+    return header(headers, name)
+
+
 def bearer_token(headers: Headers) -> str | None:
     """Return the token of ``Authorization: Bearer``; None if there is none. RFC 6750, section 2.1."""
     scheme, _, token = (header(headers, b"authorization") or b"").partition(b" ")
@@ -77,9 +89,9 @@ def if_match(headers: Headers) -> int | None:
     A tag that is none of ours, or weak, names no revision: ``NO_REVISION``.
 
     Raises:
-        MalformedRequestError: It is not one entity tag.
+        MalformedRequestError: It is not one entity tag, or comes twice.
     """
-    value = header(headers, b"if-match")
+    value = condition(headers, b"if-match")
     if value is None or value == b"*":
         return None
     tag = _ENTITY_TAG.fullmatch(value)
@@ -93,9 +105,9 @@ def idempotency_key(headers: Headers) -> str | None:
     """Return ``Idempotency-Key``; None without it.
 
     Raises:
-        MalformedRequestError: It is empty, too long, or not visible ASCII.
+        MalformedRequestError: It is empty, too long, not visible ASCII, or comes twice.
     """
-    value = header(headers, b"idempotency-key")
+    value = condition(headers, b"idempotency-key")
     if value is None:
         return None
     if not 1 <= len(value) <= IDEMPOTENCY_KEY_CHARS_MAX or _VISIBLE.fullmatch(value) is None:
