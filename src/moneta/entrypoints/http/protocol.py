@@ -29,6 +29,10 @@ class HeadTooLargeError(Exception):
     """The request line and the headers have more bytes than the limit."""
 
 
+class FramingError(Exception):
+    """The head does not say, once and clearly, whom it is for and where its body ends."""
+
+
 class GuardedProtocol(HttpToolsProtocol):
     """One connection. ``reading_by``, ``writing_by``: when the client must have moved on, by the loop's clock."""
 
@@ -76,6 +80,7 @@ class GuardedProtocol(HttpToolsProtocol):
         size = len(self.url) + sum([len(name) + len(value) for name, value in self.headers])
         if size > HEAD_BYTES_MAX:
             raise HeadTooLargeError  # httptools hands it on as a parser error, and that is answered 400
+        _check_framing(self.headers, self.parser.get_http_version())
         self._is_in_head = False
         self.reading_by = self.loop.time() + REQUEST_BODY_S_MAX
         super().on_headers_complete()
@@ -133,3 +138,15 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _await_reader(self) -> None:
         self.writing_by = self.loop.time() + ANSWER_S_MAX
+
+
+def _check_framing(headers: list[tuple[bytes, bytes]], version: str) -> None:
+    """Refuse what a front and the hub could read as two different requests.
+
+    RFC 9112: one Host in HTTP/1.1 (section 3.2), and no transfer coding but chunked (section 6.1).
+    """
+    hosts = [value for name, value in headers if name == b"host"]
+    if len(hosts) > 1 or (not hosts and version != "1.0"):
+        raise FramingError
+    if any(value.lower() != b"chunked" for name, value in headers if name == b"transfer-encoding"):
+        raise FramingError
