@@ -50,10 +50,14 @@ def read_store(hub, *arguments):
 
 
 def statuses(hub):
-    """How every contract stands: of the newest 200, which is more than any test sends."""
-    return {
-        one["contract_id"]: one["status"] for one in read_store(hub, "contracts", "list", "--limit", "200")["items"]
-    }
+    """How every contract stands."""
+    found, cursor = {}, ()
+    while True:
+        page = read_store(hub, "contracts", "list", "--limit", "200", *cursor)
+        found.update({one["contract_id"]: one["status"] for one in page["items"]})
+        if page["next_cursor"] is None:
+            return found
+        cursor = ("--cursor", page["next_cursor"])
 
 
 def test_it_says_ready_in_one_line_and_then_it_is(hub):
