@@ -35,8 +35,8 @@ START_S_MAX = 60
 STOP_S_MAX = 10
 COMMAND_S_MAX = 60
 SENDS_MAX = 10
-CHILD = re.compile(r"-m\0moneta\.entrypoints\.(http|worker)\0")
-NAMES = {"http": "web", "worker": "worker"}
+CHILD = re.compile(r"-m\0moneta\.entrypoints\.(http|worker\0\w+)\0")
+NAMES = {"http": "web", "worker\0processor": "processor", "worker\0deliverer": "deliverer"}
 CODES = {Role.MO: "MOA", Role.PUBLISHER: "PUBA"}
 
 

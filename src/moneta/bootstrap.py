@@ -92,11 +92,20 @@ def record_base_url(data_dir: Path, base_url: str) -> str:
         opened.close()
 
 
-def forget_leases(data_dir: Path) -> None:
-    """Let the worker that starts take at once what one that died had taken. See ``EmbeddedStore.forget_leases``."""
+def forget_event_leases(data_dir: Path) -> None:
+    """Let the processor that starts take at once what one that died had taken. See ``EmbeddedStore``."""
     opened = store.EmbeddedStore.open(data_dir, clock=SystemClock())
     try:
-        opened.forget_leases()
+        opened.forget_event_leases()
+    finally:
+        opened.close()
+
+
+def forget_delivery_leases(data_dir: Path) -> None:
+    """Let the deliverer that starts take at once what one that died had taken. See ``EmbeddedStore``."""
+    opened = store.EmbeddedStore.open(data_dir, clock=SystemClock())
+    try:
+        opened.forget_delivery_leases()
     finally:
         opened.close()
 

@@ -14,7 +14,7 @@ def take_due(store, now=NOW):
 def test_an_event_under_lease_can_be_taken_at_once(embedded):
     embedded.events.accept([new_event()])
     assert (take(embedded), take(embedded)) == ([1], [])
-    embedded.forget_leases()
+    embedded.forget_event_leases()
     assert take(embedded) == [2]
 
 
@@ -22,7 +22,7 @@ def test_an_event_that_the_worker_keeps_dying_of_waits_for_the_end_of_its_lease(
     embedded.events.accept([new_event()])
     for tries in (1, 2, 3):
         assert take(embedded) == [tries]
-        embedded.forget_leases()
+        embedded.forget_event_leases()
     assert take(embedded) == []
     clock.moment += 60_000
     assert take(embedded) == [4]
@@ -31,7 +31,7 @@ def test_an_event_that_the_worker_keeps_dying_of_waits_for_the_end_of_its_lease(
 def test_a_delivery_under_lease_can_be_taken_at_once(embedded):
     embedded.contracts.commit([owing(owed_delivery())])
     assert (take_due(embedded), take_due(embedded)) == (["msg-1"], [])
-    embedded.forget_leases()
+    embedded.forget_delivery_leases()
     assert take_due(embedded) == ["msg-1"]
 
 
@@ -40,7 +40,7 @@ def test_what_waits_for_its_next_attempt_keeps_its_time(embedded):
     embedded.contracts.commit([owing(owed)])
     take_due(embedded)
     embedded.deliveries.record([failed(owed, retry_at=NOW + 5_000)])
-    embedded.forget_leases()
+    embedded.forget_delivery_leases()
     assert take_due(embedded) == []
     assert take_due(embedded, NOW + 5_000) == ["msg-1"]
 
@@ -50,7 +50,7 @@ def test_what_stands_behind_an_earlier_message_stays_there(embedded):
     embedded.contracts.commit([owing(first)])
     embedded.contracts.commit([owing(second)])
     take_due(embedded)
-    embedded.forget_leases()
+    embedded.forget_delivery_leases()
     assert take_due(embedded) == ["msg-1"]
     embedded.deliveries.record([delivered(first)])
     assert take_due(embedded) == ["msg-2"]

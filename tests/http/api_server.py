@@ -44,7 +44,12 @@ def serving(folder, *, tls=None):
     scheme = "http" if tls is None else "https"
     client = httpx.Client(base_url=f"{scheme}://localhost:{port}", timeout=CALL_S_MAX, verify=context or False)
     served = Served(test_hub, client, port)
-    app = WebApp(test_hub.hub, wake=served.woken.set, worker_alive=lambda: served.is_worker_alive)
+    app = WebApp(
+        test_hub.hub,
+        wake_processor=served.woken.set,
+        wake_deliverer=lambda: None,
+        worker_alive=lambda: served.is_worker_alive,
+    )
     is_ready = threading.Event()
     server = make_server(app, ready=lambda _port: is_ready.set(), tls_cert=cert, tls_key=key)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

@@ -345,7 +345,7 @@ from moneta.entrypoints.listener import listening_socket
 from tests.hub import make_hub
 test_hub = make_hub(Path(sys.argv[1]))
 serve(test_hub.hub, listener=listening_socket("127.0.0.1", 0), ready=lambda port: print(port, flush=True),
-      wake=lambda: None, worker_alive=lambda: True)
+      wake_processor=lambda: None, wake_deliverer=lambda: None, worker_alive=lambda: True)
 test_hub.close()
 print("drained", flush=True)
 """

@@ -43,7 +43,7 @@ def test_hub(tmp_path):
 
 def ask(hub, path, token, *, method="GET", content_type=b"application/json"):
     """Return (status, headers, body, log) of one request to an app on ``hub``, without a server."""
-    app = WebApp(hub, wake=lambda: None, worker_alive=lambda: True)
+    app = WebApp(hub, wake_processor=lambda: None, wake_deliverer=lambda: None, worker_alive=lambda: True)
     sent = []
 
     async def receive():
@@ -135,7 +135,7 @@ def test_more_calls_than_can_wait_are_told_to_come_back(test_hub):
 
 
 def test_a_failure_outside_every_route_is_a_bug_too(test_hub):
-    app = WebApp(test_hub.hub, wake=lambda: None, worker_alive=lambda: True)
+    app = WebApp(test_hub.hub, wake_processor=lambda: None, wake_deliverer=lambda: None, worker_alive=lambda: True)
     with structlog.testing.capture_logs() as log:
         answer = app._failed(None, RuntimeError(SECRET))
     app.close()

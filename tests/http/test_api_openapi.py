@@ -93,7 +93,9 @@ def test_every_code_of_a_described_problem_has_its_status():
 def test_the_app_serves_what_is_described_and_nothing_else(tmp_path):
     with serving(tmp_path) as served:
         assert served.client.get("/openapi.json").content == openapi.document_bytes()
-        app = WebApp(served.test_hub.hub, wake=lambda: None, worker_alive=lambda: True)
+        app = WebApp(
+            served.test_hub.hub, wake_processor=lambda: None, wake_deliverer=lambda: None, worker_alive=lambda: True
+        )
         try:
             routed = {
                 (method, re.sub(r":str}", "}", route.path))

@@ -106,7 +106,7 @@ def test_ctrl_c_stops_it_too(tmp_path):
         hub.log.close()
 
 
-@pytest.mark.parametrize("name", ["web", "worker"])
+@pytest.mark.parametrize("name", ["web", "processor", "deliverer"])
 def test_a_child_that_dies_is_started_again(hub, name):
     before = hub.child(name)
     hub.kill_child(name)
@@ -119,7 +119,7 @@ def test_a_child_that_dies_is_started_again(hub, name):
 def test_the_children_of_a_killed_supervisor_stop(tmp_path):
     with running_hub(tmp_path) as hub:
         children = hub.kill()
-        assert sorted(children) == ["web", "worker"]
+        assert sorted(children) == ["deliverer", "processor", "web"]
         wait_until(lambda: all(map(is_gone, children.values())), timeout_s=STOP_S_MAX)
 
 
@@ -147,10 +147,12 @@ def killed_under_load(hub, market, name, *, cycles):
     ("name", "cycles"),
     [
         ("web", 1),
-        ("worker", 1),
+        ("processor", 1),
+        ("deliverer", 1),
         ("supervisor", 1),
         pytest.param("web", KILLS or 5, marks=pytest.mark.slow),
-        pytest.param("worker", KILLS or 8, marks=pytest.mark.slow),
+        pytest.param("processor", KILLS or 4, marks=pytest.mark.slow),
+        pytest.param("deliverer", KILLS or 4, marks=pytest.mark.slow),
         pytest.param("supervisor", KILLS or 4, marks=pytest.mark.slow),
     ],
 )

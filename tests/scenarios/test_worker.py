@@ -1,9 +1,10 @@
-"""The worker's two halves under what should never happen: a bug, a store that is away, a hostile answer."""
+"""The worker's two processes under what should never happen: a bug, a store that is away, a hostile answer."""
 
 import asyncio
 import io
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -68,6 +69,19 @@ def submit(play, event_id="e-1"):
     play.house.send(play.mo, play.house.event(play.mo, EventType.SUBMIT, play.contract_id, data, event_id))
 
 
+@contextmanager
+def processing(hub):
+    """Run a processor in a thread until the end of the block."""
+    processor = Processor(hub, on_progress=lambda: None, wait=lambda seconds: time.sleep(min(seconds, 0.01)))
+    thread = threading.Thread(target=processor.run)
+    thread.start()
+    try:
+        yield processor
+    finally:
+        processor.stop()
+        thread.join()
+
+
 @pytest.fixture
 def play(house):
     return Play(house)
@@ -89,19 +103,15 @@ def test_the_processor_goes_on_after(play, name):
     port, method, error = FAULTS[name]
     submit(play)
     hub = replace(play.house.hub, **{port: Failing(getattr(play.house.hub, port), method, error)})
-    processor = Processor(hub, lambda: None)
-    processor.start()
-    try:
+    with processing(hub):
         wait_until(lambda: play.outcome("mo", "e-1") == "processed")
-    finally:
-        processor.stop()
 
 
 def run_pump(hub, sender, until):
     """Run a pump until ``until()`` holds."""
 
     async def run():
-        pump = DeliveryPump(hub, sender, lambda: None)
+        pump = DeliveryPump(hub, sender, on_answer=lambda: None)
         task = asyncio.create_task(pump.run())
         deadline = time.monotonic() + WAIT_S
         while not until():
@@ -244,10 +254,3 @@ def test_a_log_that_can_t_be_written_stops_nothing():
     stream = Forgiving(FullDisk())
     assert stream.write("told") == 4
     stream.flush()
-
-
-def test_threads_end_with_the_test(play):
-    processor = Processor(play.house.hub, lambda: None)
-    processor.start()
-    processor.stop()
-    assert all(thread.name != "processor" for thread in threading.enumerate())

@@ -1,11 +1,11 @@
-"""``moneta up``: starts the web and the worker process, restarts the one that dies, and stops both.
+"""``moneta up``: starts the web process, the processor and the deliverer, restarts what dies, and stops them all.
 
 - One supervisor a store: it holds a lock on the data directory, which the kernel releases however it ends.
 - The supervisor binds the address and keeps the socket: while a web process is started again, connections wait in its
   backlog instead of being refused.
-- The processes wake each other through pipes, without polling: the web process writes a byte after each commit.
+- The processes wake each other through pipes, without polling: each has a pipe that the others write to.
 - A child that dies is started again after a back-off that doubles, up to a bound, and is forgotten after a quiet time.
-- SIGTERM: first the web process, so that nothing new is accepted, then the worker; both within ``STOP_S_MAX``.
+- SIGTERM: first the web process, so that nothing new is accepted, then the others; all within ``STOP_S_MAX``.
 - If the supervisor itself is killed, the children see their lifeline close, and stop.
 - The web process, whose imports take longest, is started first and given its settings later. Meanwhile the supervisor
   imports what it needs itself to look at the store, so nothing heavy is imported at the top of this module.
@@ -19,7 +19,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -54,12 +54,11 @@ class StartError(Exception):
 
 @dataclass(slots=True)
 class Child:
-    """One supervised process. ``arguments`` follow the settings and the lifeline on its command line."""
+    """One supervised process: its ``module`` and what follows on the command line, then the lifeline and its pipes."""
 
     name: str
-    module: str
-    arguments: tuple[str, ...]
-    pass_fds: tuple[int, ...]
+    module: tuple[str, ...]
+    pipes: tuple[int, ...]
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     backoff_s: float = BACKOFF_S
@@ -142,19 +141,18 @@ class _Supervisor:
         self._listener = listener
         self._log: FilteringBoundLogger
         self._lifeline, self._lifeline_end = os.pipe()
-        self._wake, self._wake_end = os.pipe()
-        self._ready, ready_end = os.pipe()
+        processor, self._processor_end = os.pipe()
+        deliverer, self._deliverer_end = os.pipe()
+        self._ready, ready = os.pipe()
         self._signalled, self._signal_end = os.pipe()
         self._is_stopping = False
-        for descriptor in (self._wake_end, self._ready, self._signalled, self._signal_end):
+        for descriptor in (self._processor_end, self._deliverer_end, self._ready, self._signalled, self._signal_end):
             os.set_blocking(descriptor, False)
-        ready, wake, listening = str(ready_end), str(self._wake), listener.fileno()
-        self._worker = Child("worker", "moneta.entrypoints.worker", (wake, ready), (self._wake, ready_end))
-        self._web = Child(
-            "web",
-            "moneta.entrypoints.http",
-            (str(self._wake_end), ready, str(listening)),
-            (self._wake_end, ready_end, listening),
+        web = (self._processor_end, self._deliverer_end, ready, listener.fileno())
+        self._children = (
+            Child("web", ("moneta.entrypoints.http",), web),
+            Child("processor", ("moneta.entrypoints.worker", "processor"), (processor, self._deliverer_end, ready)),
+            Child("deliverer", ("moneta.entrypoints.worker", "deliverer"), (deliverer, self._processor_end, ready)),
         )
 
     def run(self, on_ready: Callable[[], None]) -> int:
@@ -162,14 +160,15 @@ class _Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop_signal)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # only to be woken
-        self._start(self._web)
+        for child in self._children:
+            self._start(child)
         try:
             self._log = self._prepare()
         except BaseException:
-            self._web.kill()
+            for child in self._children:
+                child.kill()
             raise
-        self._start(self._worker)
-        for child in (self._web, self._worker):
+        for child in self._children:
             self._tell_settings(child)
         if not self._wait_until_ready():
             self._stop_all()
@@ -201,9 +200,10 @@ class _Supervisor:
 
     def _start(self, child: Child) -> None:
         # -P: the folder that the hub is started in is no place to import from.
-        command = [sys.executable, "-P", "-m", child.module, str(self._lifeline), *child.arguments]
+        pipes = (self._lifeline, *child.pipes)
+        command = [sys.executable, "-P", "-m", *child.module, *map(str, pipes)]
         child.process = subprocess.Popen(  # noqa: S603  # our own modules, under our own interpreter
-            command, pass_fds=(self._lifeline, *child.pass_fds), stdin=subprocess.PIPE, start_new_session=True
+            command, pass_fds=pipes, stdin=subprocess.PIPE, start_new_session=True
         )
         child.started_at = time.monotonic()
         child.restart_at = None
@@ -216,17 +216,15 @@ class _Supervisor:
         self._log.info("process_started", name=child.name, pid=child.process.pid)
 
     def _wait_until_ready(self) -> bool:
-        """Wait until both said ready. A child that dies before that is a fault to show, not one to hide by retrying."""
+        """Wait until all said ready. A child that dies before that is a fault to show, not one to hide by retrying."""
         deadline = time.monotonic() + START_S_MAX
         lines = b""
         while not self._is_stopping and time.monotonic() < deadline:
             self._sleep(deadline - time.monotonic(), self._ready)
             lines += _drain(self._ready)
-            if lines.count(b"\n") >= len((self._worker, self._web)):
+            if lines.count(b"\n") >= len(self._children):
                 return True
-            if any(
-                child.process is not None and child.process.poll() is not None for child in (self._worker, self._web)
-            ):
+            if any(child.has_ended() for child in self._children):
                 break
         if not self._is_stopping:
             self._log.error("start_failed", waited_s_max=START_S_MAX)
@@ -236,7 +234,7 @@ class _Supervisor:
         """Start again what has died and whose back-off is over; return when to look again at the latest."""
         now = time.monotonic()
         waits = [QUIET_S]
-        for child in (self._worker, self._web):
+        for child in self._children:
             if child.has_ended():
                 self._bury(child, now)
             if child.restart_at is not None and child.restart_at <= now:
@@ -252,8 +250,9 @@ class _Supervisor:
         child.backoff_s = BACKOFF_S if is_long_ago else min(child.backoff_s * 2, RESTART_WAIT_S_MAX)
         child.process = None
         child.restart_at = now + child.backoff_s
-        with suppress(BlockingIOError):  # a web process that died between its commit and its byte left work behind
-            os.write(self._wake_end, b"\x01")
+        for wake in (self._processor_end, self._deliverer_end):
+            with suppress(BlockingIOError):  # what died between its commit and its byte left work behind
+                os.write(wake, b"\x01")
         self._log.error("process_died", name=child.name, exit_code=exit_code, restart_in_s=child.backoff_s)
 
     def _sleep(self, seconds: float, *descriptors: int) -> None:
@@ -267,20 +266,22 @@ class _Supervisor:
     def _stop_all(self) -> None:
         deadline = time.monotonic() + STOP_S_MAX
         self._listener.close()  # or a connection would wait in its backlog for nobody
-        self._stop(self._web, min(deadline, time.monotonic() + WEB_STOP_S_MAX))
-        self._stop(self._worker, deadline)
+        web, *workers = self._children
+        self._stop((web,), min(deadline, time.monotonic() + WEB_STOP_S_MAX))
+        self._stop(workers, deadline)
         self._log.info("stopped")
 
-    def _stop(self, child: Child, deadline: float) -> None:
-        """Ask the child to stop, and kill it at the deadline: what was answered 202 is durable either way."""
-        if child.process is None:
-            return
-        child.process.terminate()
-        try:
-            child.process.wait(max(0.1, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            self._log.warning("process_killed", name=child.name)
-            child.kill()
+    def _stop(self, children: Sequence[Child], deadline: float) -> None:
+        """Ask them to stop, and kill them at the deadline: what was answered 202 is durable either way."""
+        running = [(child, child.process) for child in children if child.process is not None]
+        for _, process in running:
+            process.terminate()
+        for child, process in running:
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                self._log.warning("process_killed", name=child.name)
+                child.kill()
 
 
 def _drain(descriptor: int) -> bytes:

@@ -111,15 +111,23 @@ class EmbeddedStore:
         with self.database.write() as connection:
             set_meta(connection, "base_url", base_url)
 
-    def forget_leases(self) -> None:
-        """Let what a worker that died had taken be taken again at once, instead of at the end of its leases.
+    def forget_event_leases(self) -> None:
+        """Let the events that a processor which died had taken be taken again at once, not at the end of its leases.
 
-        For the one worker, at its start: another that works would have its messages taken away and done twice. What was
-        tried before keeps its time: it may be waiting for its next attempt, or be what the worker died of.
+        For the one processor, at its start: another that works would have its events taken away and done twice. What
+        was tried often keeps its time: it may be what the processor died of.
         """
         with self.database.lease() as connection:
             now = self.clock.now_ms()
             connection.execute(_FORGET_EVENT_LEASES, (now, now, FORGOTTEN_TRIES_MAX))
+
+    def forget_delivery_leases(self) -> None:
+        """Do the same for the deliveries that a deliverer which died had taken, for the one deliverer at its start.
+
+        What was attempted before keeps its time: it may be waiting for its next attempt.
+        """
+        with self.database.lease() as connection:
+            now = self.clock.now_ms()
             connection.execute(_FORGET_DELIVERY_LEASES, (now, now))
 
     def close(self) -> None:

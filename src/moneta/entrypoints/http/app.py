@@ -43,15 +43,22 @@ class LeanLitestar(Litestar):
 class WebApp:
     """The ASGI application of one hub, with the threads that answer for it. ``close`` ends them.
 
-    ``wake``: see ``EventBatches``; called after a change by a management call too. ``worker_alive`` answers for
-    ``GET /ready``.
+    ``wake_processor``: see ``EventBatches``; both are called after a change by a management call too.
+    ``worker_alive`` answers for ``GET /ready``.
     """
 
-    def __init__(self, hub: Hub, *, wake: Callable[[], None], worker_alive: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        *,
+        wake_processor: Callable[[], None],
+        wake_deliverer: Callable[[], None],
+        worker_alive: Callable[[], bool],
+    ) -> None:
         self._hub = hub
-        self._wake = wake
+        self._wakers = (wake_processor, wake_deliverer)
         self._metrics = Metrics()
-        self._batches = EventBatches(partial(ingest_events, hub), wake=wake, randomness=hub.randomness)
+        self._batches = EventBatches(partial(ingest_events, hub), wake=wake_processor, randomness=hub.randomness)
         self._metrics.events_waiting.set_function(lambda: self._batches.waiting)
         self._calls = Calls(hub, self._metrics)
         self._service = Service(
@@ -88,7 +95,8 @@ class WebApp:
         async def call(request: AnyRequest) -> Response[bytes]:
             answer = await self._calls.answer(route, request.scope, request.receive)
             if route.method != "GET" and answer.status < 300:  # noqa: PLR2004  # done: 2xx (RFC 9110, section 15)
-                self._wake()  # a key may be compromised now, an endpoint enabled
+                for wake in self._wakers:
+                    wake()  # a key may be compromised now, an endpoint enabled
             return _response(answer)
 
         return call

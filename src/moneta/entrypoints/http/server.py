@@ -72,21 +72,22 @@ def serve(
     *,
     listener: socket.socket,
     ready: Callable[[int], None],
-    wake: Callable[[], None],
+    wake_processor: Callable[[], None],
+    wake_deliverer: Callable[[], None],
     worker_alive: Callable[[], bool],
     tls_cert: Path | None = None,
     tls_key: Path | None = None,
 ) -> None:
     """Serve ``hub`` until SIGTERM or SIGINT, then drain for at most ``SHUTDOWN_S_MAX`` and return.
 
-    ``listener`` is bound, and closed at the end. ``ready`` is called with its port when requests are taken; ``wake``
-    after each batch of accepted events, from another thread, and must be quick; ``worker_alive`` answers for
-    ``GET /ready``.
+    ``listener`` is bound, and closed at the end. ``ready`` is called with its port when requests are taken;
+    ``wake_processor`` after each batch of accepted events, from another thread, and must be quick; both ``wake`` after
+    each change; ``worker_alive`` answers for ``GET /ready``.
 
     Raises:
         OSError: The certificate can't be read.
     """
-    app = WebApp(hub, wake=wake, worker_alive=worker_alive)
+    app = WebApp(hub, wake_processor=wake_processor, wake_deliverer=wake_deliverer, worker_alive=worker_alive)
     gc.collect()
     gc.freeze()  # what was made at the start lives to the end: no collection need look at it again
     try:

@@ -1,9 +1,8 @@
-"""The thread that brings events to their outcome, and contracts to the ends that Moneta causes.
+"""The loop that brings events to their outcome, and contracts to the ends that Moneta causes.
 
 It sleeps until it is woken, a term is over, or an event that was given back is due; it never polls an idle store.
 """
 
-import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -13,12 +12,14 @@ from moneta.application.end_contracts import decline_compromised, expire_contrac
 from moneta.application.ports import Hub, QueuedEvent
 from moneta.application.process_events import process_or_return
 from moneta.domain.errors import StoreUnavailableError
+from moneta.domain.identifiers import UnixMillis
 from moneta.domain.limits import (
     PROCESS_BATCH_MAX,
     PROCESS_LEASE_S,
     PROCESS_RETRY_S_MAX,
     PROCESS_TRIES_MAX,
 )
+from moneta.entrypoints.heartbeats import Heartbeat
 
 IDLE_S_MAX: Final = 60.0
 WAITING_S: Final = 1.0
@@ -29,33 +30,28 @@ log = structlog.get_logger()
 
 
 class Processor:
-    """Runs until stopped. ``on_progress`` is called after every batch, since it may have made deliveries due."""
+    """Runs until stopped. ``on_progress`` is called after every batch, since it may have made deliveries due.
 
-    def __init__(self, hub: Hub, on_progress: Callable[[], None]) -> None:
+    ``wait`` sleeps for so many seconds, or less if somebody says that there may be something to do.
+    """
+
+    def __init__(self, hub: Hub, *, on_progress: Callable[[], None], wait: Callable[[float], None]) -> None:
         self._hub = hub
         self._on_progress = on_progress
-        self._woken = threading.Event()
+        self._wait = wait
         self._is_stopping = False
         self._kept: Sequence[QueuedEvent] = ()
-        self._thread = threading.Thread(target=self._run, name="processor")
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def wake(self) -> None:
-        """Say that there may be something to do. Safe from any thread."""
-        self._woken.set()
+        self._in_hand: Sequence[QueuedEvent] = ()
+        self._turn_began_at: UnixMillis | None = None
 
     def stop(self) -> None:
-        """Let the batch under way finish, and end the thread."""
+        """Let the batch under way finish, and ``run`` return."""
         self._is_stopping = True
-        self._woken.set()
-        self._thread.join()
 
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Work until ``stop``."""
         while not self._is_stopping:  # until stopped
-            self._woken.clear()
+            self._turn_began_at = self._hub.clock.now_ms()
             try:
                 is_idle = self._turn()
                 pause_s = self._idle_s() if is_idle else 0.0
@@ -65,13 +61,23 @@ class Processor:
             except Exception as error:  # a bug: shown, and not the end of all processing
                 log.exception("processor_turn_failed", error=type(error).__name__)
                 pause_s = WAITING_S
-            self._woken.wait(pause_s)
+            self._turn_began_at = None
+            if not self._is_stopping:
+                self._wait(pause_s)  # without a pause too: it lets go of what woke us for what we have just done
+
+    def heartbeat(self) -> Heartbeat:
+        """Return how it is getting on. Safe from any thread."""
+        now, began_at, events = self._hub.clock.now_ms(), self._turn_began_at, self._in_hand
+        waiting_since = min((event.received_at for event in events), default=now)
+        turn_ms = 0 if began_at is None else now - began_at
+        return Heartbeat(at_ms=now, lag_ms=max(0, now - waiting_since), depth=len(events), turn_ms=turn_ms)
 
     def _turn(self) -> bool:
         """Do what there is to do now; tell whether there was nothing."""
         hub = self._hub
         ended = decline_compromised(hub)
         events, self._kept = self._kept or hub.queue.take(limit=PROCESS_BATCH_MAX, lease_s=PROCESS_LEASE_S), ()
+        self._in_hand = events
         if events:
             self._process(events)
         ended += expire_contracts(hub)

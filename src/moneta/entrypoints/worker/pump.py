@@ -17,7 +17,7 @@ import structlog
 from moneta.application.deliver_webhooks import PreparedAttempt, prepare_attempts, record_attempts
 from moneta.application.ports import Answer, DueDelivery, Hub, NoAnswer, Sender
 from moneta.domain.errors import StoreUnavailableError
-from moneta.domain.identifiers import OrganizationId
+from moneta.domain.identifiers import OrganizationId, UnixMillis
 from moneta.domain.limits import (
     DELIVER_BATCH_MAX,
     DELIVER_LEASE_S,
@@ -26,6 +26,7 @@ from moneta.domain.limits import (
     SENDS_MAX,
     SENDS_PER_ENDPOINT_MAX,
 )
+from moneta.entrypoints.heartbeats import Heartbeat
 
 IDLE_S_MAX: Final = 60.0
 STORE_PAUSE_S: Final = 0.5
@@ -40,7 +41,7 @@ Came = tuple[PreparedAttempt, Answer | NoAnswer]
 class DeliveryPump:
     """Runs on the event loop until stopped. ``on_answer`` is called when a receiver's answer was accepted."""
 
-    def __init__(self, hub: Hub, sender: Sender, on_answer: Callable[[], None]) -> None:
+    def __init__(self, hub: Hub, sender: Sender, *, on_answer: Callable[[], None]) -> None:
         self._hub = hub
         self._sender = sender
         self._on_answer = on_answer
@@ -50,6 +51,8 @@ class DeliveryPump:
         self._sends: set[asyncio.Task[None]] = set()
         self._came: asyncio.Queue[Came] = asyncio.Queue()
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="delivery")
+        self._lag_ms = 0
+        self._turn_began_at: UnixMillis | None = None
 
     def wake(self) -> None:
         """Say that something may be due. From the loop's own thread only."""
@@ -60,6 +63,7 @@ class DeliveryPump:
         recorder = asyncio.create_task(self._record_all())
         while not self._is_stopping:  # until stopped
             self._woken.clear()
+            self._turn_began_at = self._hub.clock.now_ms()
             try:
                 pause_s = await self._turn()
             except StoreUnavailableError as error:
@@ -68,6 +72,7 @@ class DeliveryPump:
             except Exception as error:  # a bug: shown, and not the end of all deliveries
                 log.exception("delivery_turn_failed", error=type(error).__name__)
                 pause_s = STORE_PAUSE_S
+            self._turn_began_at = None
             if pause_s > 0:
                 await self._sleep(pause_s)
         await self._drain()
@@ -78,6 +83,12 @@ class DeliveryPump:
         """Take nothing more; ``run`` returns when what is under way is recorded, or its lease is left to end."""
         self._is_stopping = True
         self._woken.set()
+
+    def heartbeat(self) -> Heartbeat:
+        """Return how it is getting on. Safe from any thread."""
+        now, began_at = self._hub.clock.now_ms(), self._turn_began_at
+        turn_ms = 0 if began_at is None else now - began_at
+        return Heartbeat(at_ms=now, lag_ms=self._lag_ms, depth=len(self._sends), turn_ms=turn_ms)
 
     async def _turn(self) -> float:
         """Start what is due and has a place; return how long there is nothing more to start."""
@@ -104,6 +115,8 @@ class DeliveryPump:
         due = self._hub.deliveries.take_due(
             now=self._hub.clock.now_ms(), limit=limit, lease_s=DELIVER_LEASE_S, busy=busy
         )
+        now = self._hub.clock.now_ms()
+        self._lag_ms = max((now - one.owed.owed_at for one in due if one.attempts_done == 0), default=0)
         return self._prepare(due) if due else ()
 
     def _prepare(self, due: Sequence[DueDelivery]) -> Sequence[PreparedAttempt]:

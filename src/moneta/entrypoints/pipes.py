@@ -1,0 +1,56 @@
+"""How the hub's processes wake each other: a byte in a pipe, without polling."""
+
+import os
+import selectors
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+from typing import Final
+
+PIPE_BYTES: Final = 65_536
+
+
+def waker(descriptor: int) -> Callable[[], None]:
+    """Return what wakes the process at the other end. A pipe that is full already says that there is work."""
+    os.set_blocking(descriptor, False)
+
+    def wake() -> None:
+        with suppress(BlockingIOError):
+            os.write(descriptor, b"\x01")
+
+    return wake
+
+
+class Pipes:
+    """What a process without an event loop sleeps on: its wake pipe, its lifeline, and the signals to stop."""
+
+    def __init__(self, *, lifeline: int, wake: int) -> None:
+        self._lifeline = lifeline
+        self._wake = wake
+        self._signalled, self._signal_end = os.pipe()
+        for descriptor in (wake, self._signalled, self._signal_end):
+            os.set_blocking(descriptor, False)
+        self._stop: Callable[[], None] = lambda: None
+        self._selector = selectors.DefaultSelector()
+        for descriptor in (lifeline, wake, self._signalled):
+            self._selector.register(descriptor, selectors.EVENT_READ)
+
+    def on_stop(self, stop: Callable[[], None]) -> None:
+        """Have ``stop`` called at SIGTERM and SIGINT, and when the lifeline ends. From the main thread, once."""
+        self._stop = stop
+        signal.set_wakeup_fd(self._signal_end)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+
+    def wait(self, seconds: float) -> None:
+        """Sleep until somebody wakes us, or the time is over."""
+        for key, _ in self._selector.select(seconds):
+            if key.fd == self._lifeline:  # nobody writes to it: there is something to read only at its end
+                self._stop()
+            else:
+                with suppress(BlockingIOError):
+                    os.read(key.fd, PIPE_BYTES)
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._stop()

@@ -1,0 +1,60 @@
+"""The processor's main: it sleeps on its pipes, and works when there is something to do.
+
+There is one processor a store; a lock on a file sees to it, and so the leases of one that died can be forgotten.
+
+``lifeline``: closed when the supervisor is gone, however it went. ``wake``: a byte whenever there may be an event.
+``deliverer``: takes a byte when something may be due. ``ready``: one line when the processor can work. The settings
+come as a line on standard input, once the supervisor has seen to it that the store is there; the imports need not wait
+for that.
+"""
+
+import fcntl
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+
+from moneta.bootstrap import embedded, forget_event_leases
+from moneta.entrypoints.heartbeats import PROCESSOR, HeartbeatFile
+from moneta.entrypoints.logs import configure_logs
+from moneta.entrypoints.pipes import Pipes, waker
+from moneta.entrypoints.worker.beats import Beats
+from moneta.entrypoints.worker.processor import Processor
+from moneta.settings import Settings
+
+LOCK_FILE: Final = "processor.lock"
+
+log = structlog.get_logger()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Work until told to stop; return the exit code. ``arguments``: lifeline, wake, deliverer, ready."""
+    lifeline, wake, deliverer, ready = map(int, arguments)
+    settings = Settings.read(sys.stdin)
+    if settings is None:
+        return 0
+    configure_logs(settings.log_level, process="processor")
+    with (settings.data_dir / LOCK_FILE).open("ab") as file:
+        # The processor of a supervisor that was killed may still be at work. Waiting for it makes us the only one.
+        fcntl.flock(file, fcntl.LOCK_EX)
+        forget_event_leases(settings.data_dir)
+        _work(settings, Pipes(lifeline=lifeline, wake=wake), deliverer=deliverer, ready=ready)
+    return 0
+
+
+def _work(settings: Settings, pipes: Pipes, *, deliverer: int, ready: int) -> None:
+    with embedded(settings) as hub:
+        processor = Processor(hub, on_progress=waker(deliverer), wait=pipes.wait)
+        pipes.on_stop(processor.stop)
+        beats = Beats(HeartbeatFile(settings.data_dir, PROCESSOR), processor.heartbeat)
+        beats.start()
+        os.write(ready, b"ready\n")
+        log.info("processor_started")
+        hub.templates.lint(b"")  # imports what reads templates, 0.3 s, before an event needs it
+        try:
+            processor.run()
+        finally:
+            beats.stop()
+    log.info("processor_stopped")
