@@ -9,7 +9,8 @@ from pathlib import Path
 import apsw
 import pytest
 
-from moneta.adapters.embedded.database import FULL, Database, check_pragma, check_sqlite_version, connect, rows, value
+from moneta.adapters.embedded.database import FULL, check_pragma, check_sqlite_version, connect, rows, value
+from moneta.adapters.embedded.schema import SCHEMA_VERSION
 from moneta.adapters.embedded.store import EmbeddedStore, migrate
 from moneta.application.ports import ContractQuery, DeliveryQuery, DeliveryStatus
 from moneta.domain.errors import StoreUnavailableError, StoreVersionError
@@ -255,7 +256,7 @@ def test_what_one_process_changes_in_the_directory_the_other_sees(store):
 # Versions.
 
 
-@pytest.mark.parametrize(("version", "hint"), [(2, "a newer program"), (0, "run moneta migrate")])
+@pytest.mark.parametrize(("version", "hint"), [(SCHEMA_VERSION + 1, "a newer program"), (1, "run moneta migrate")])
 def test_a_store_of_another_version_is_refused(store, version, hint):
     set_version(store, version)
     with pytest.raises(StoreVersionError, match=hint):
@@ -273,44 +274,6 @@ def test_a_file_that_is_no_database_is_not_taken_for_an_outage(tmp_path):
     (tmp_path / "moneta.db").write_bytes(b"not a database, and long enough to be read as a header of one" * 20)
     with pytest.raises(apsw.NotADBError):
         EmbeddedStore.open(tmp_path, clock=StillClock())
-
-
-def test_a_store_of_this_version_needs_no_migration(store):
-    store.close()
-    assert migrate(folder_of(store)) is False
-
-
-def test_a_newer_store_is_not_migrated(store):
-    set_version(store, 2)
-    with pytest.raises(StoreVersionError, match="a newer program"):
-        migrate(folder_of(store))
-
-
-def test_a_version_that_no_migration_starts_from_is_refused(store):
-    set_version(store, 0)
-    with pytest.raises(StoreVersionError, match="no migration"):
-        migrate(folder_of(store))
-
-
-MIGRATION = "UPDATE meta SET value = 'migrated' WHERE name = 'base_url';"
-
-
-def test_an_older_store_is_brought_forward_whole(store):
-    set_version(store, 0)
-    assert migrate(folder_of(store), migrations={1: f"{MIGRATION} SELECT 1"}) is True
-    opened = reopened(store)
-    assert opened.base_url == "migrated"
-    opened.close()
-
-
-def test_a_migration_that_fails_leaves_the_older_store(store):
-    set_version(store, 0)
-    with pytest.raises(apsw.SQLError):
-        migrate(folder_of(store), migrations={1: f"{MIGRATION} SELECT no_such_column"})
-    database = Database(folder_of(store) / "moneta.db")
-    with database.read() as connection:
-        assert dict(rows(connection, "SELECT name, value FROM meta"))["base_url"] == HUB
-    database.close()
 
 
 # Plans. What is listed or taken is found by an index in its order: no scan of a whole table, and no sorting.

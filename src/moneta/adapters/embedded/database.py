@@ -106,6 +106,20 @@ class Database:
             yield connection
 
     @contextmanager
+    def rebuild(self) -> Iterator[apsw.Connection]:
+        """Give a transaction like that of ``write``, in which no reference is checked: whoever asks for it does that.
+
+        For migrations alone. A table that others refer to can't be made anew while references are enforced.
+        """
+        with self._exclusive():
+            self._writer(FULL).execute("PRAGMA foreign_keys = 0")  # which does nothing within a transaction
+            try:
+                with self._transaction(FULL) as connection:
+                    yield connection
+            finally:
+                self._discard_writers()
+
+    @contextmanager
     def read(self) -> Iterator[apsw.Connection]:
         """Give a connection that sees every commit before it. Fetch all rows before the block ends."""
         connection = self._readers.pop() if self._readers else self._open_reader()

@@ -1,4 +1,4 @@
-"""The tables, version 1, and what their small numbers stand for.
+"""The tables, version 2, and what their small numbers stand for.
 
 The rules:
 
@@ -19,7 +19,7 @@ from moneta.adapters.embedded.database import Row, rows, value
 from moneta.application.ports import DeliveryStatus, EventStatus, EventType, OwedDelivery, WebhookType
 from moneta.domain.errors import StoreVersionError
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 # fmt: off
 EVENT_TYPES:        Final = (EventType.SUBMIT, EventType.SIGN, EventType.DECLINE, EventType.CANCEL)
@@ -227,6 +227,7 @@ def create_tables(connection: apsw.Connection, *, base_url: str) -> None:
         "directory_version": 0,
         "registry_position": 0,
         "swept_to": 0,
+        "deliveries_forgotten": 0,
     }
     connection.executemany("INSERT INTO meta (name, value) VALUES (?, ?)", list(meta.items()))
 

@@ -1,28 +1,18 @@
 """The embedded store: one SQLite file in the hub's data directory, and the ports that it serves."""
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-import apsw
-
+from moneta.adapters.embedded import migrations
 from moneta.adapters.embedded.contracts import SQLiteContractStore
 from moneta.adapters.embedded.database import Database
 from moneta.adapters.embedded.deliveries import SQLiteDeliveryStore
 from moneta.adapters.embedded.directory import SQLiteDirectoryStore
 from moneta.adapters.embedded.events import SQLiteEventQueue, SQLiteEventStore
-from moneta.adapters.embedded.schema import (
-    SCHEMA_VERSION,
-    check_version,
-    create_tables,
-    get_meta,
-    has_tables,
-    set_meta,
-)
+from moneta.adapters.embedded.schema import check_version, create_tables, get_meta, set_meta
 from moneta.application.ports import Clock
-from moneta.domain.errors import StoreVersionError
 from moneta.domain.limits import (
     FORGOTTEN_TRIES_MAX,
 )
@@ -32,9 +22,6 @@ FILE_NAME: Final = "moneta.db"
 _FORGET_EVENT_LEASES: Final = "UPDATE queue SET ready_at = ? WHERE ready_at > ? AND tries <= ?"
 # Without an attempt, only a lease moves a delivery's time.
 _FORGET_DELIVERY_LEASES: Final = "UPDATE pending SET due_at = ? WHERE due_at > ? AND attempts = 0"
-
-MIGRATIONS: Final[Mapping[int, str]] = {}
-"""The statements that bring a store of the version before to each version after the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,33 +122,13 @@ class EmbeddedStore:
         self.database.close()
 
 
-def migrate(data_dir: Path, *, migrations: Mapping[int, str] = MIGRATIONS) -> bool:
-    """Bring an older store forward, whole or not at all; tell whether there was anything to do.
+def migrate(data_dir: Path) -> bool:
+    """Bring an older store forward; tell whether there was anything to do. See ``migrations.migrate``.
 
     Raises:
         FileNotFoundError: There is none.
-        StoreVersionError: It is newer than this program, or of a version that no migration starts from.
     """
-    database = Database(_existing(data_dir))
-    try:
-        with database.write() as connection:
-            return _migrate(connection, migrations)
-    finally:
-        database.close()
-
-
-def _migrate(connection: apsw.Connection, migrations: Mapping[int, str]) -> bool:
-    if not has_tables(connection):
-        check_version(connection)
-    version = get_meta(connection, "schema_version")
-    pending = range(version + 1, SCHEMA_VERSION + 1)
-    for step in pending:
-        if step not in migrations:
-            raise StoreVersionError(f"no migration brings a store to version {step}")
-        connection.execute(migrations[step]).fetchall()
-        set_meta(connection, "schema_version", step)
-    check_version(connection)
-    return bool(pending)
+    return migrations.migrate(_existing(data_dir))
 
 
 def _existing(data_dir: Path) -> Path:

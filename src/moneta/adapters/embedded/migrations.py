@@ -1,0 +1,69 @@
+"""Bringing a store that an older program made forward to this version, whole or not at all.
+
+The rules:
+
+1. Whoever changes ``schema.TABLES`` in a release adds to the one migration to its version what makes a store of the
+   version before the same: a test compares every statement of the two schemas.
+2. One transaction holds every migration, the check of all references, and the new version's number: what breaks off
+   leaves the older store as it was.
+3. References are checked at the end, not at each statement, so that a table may be made anew, as SQLite's own procedure
+   for that wants it (https://www.sqlite.org/lang_altertable.html, section 7).
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from moneta.adapters.embedded.database import Database, rows
+from moneta.adapters.embedded.schema import SCHEMA_VERSION, check_version, get_meta, has_tables, set_meta
+from moneta.domain.errors import StoreVersionError
+
+_TO_VERSION_2: Final = """
+INSERT INTO meta (name, value) VALUES ('deliveries_forgotten', 0);
+"""
+
+MIGRATIONS: Final[Mapping[int, str]] = {2: _TO_VERSION_2}
+"""The statements that bring a store of the version before to each version after the first."""
+
+STRAYS_SHOWN_MAX: Final = 5
+
+
+def migrate(path: Path, *, migrations: Mapping[int, str] = MIGRATIONS) -> bool:
+    """Bring an older store forward, whole or not at all; tell whether there was anything to do.
+
+    Raises:
+        StoreVersionError: It is newer than this program, or of a version that no migration starts from.
+        StoreUnavailableError: The disk is full or failing; the store is as it was.
+    """
+    database = Database(path)
+    try:
+        with database.rebuild() as connection:
+            return _migrate(connection, migrations)
+    finally:
+        database.close()
+
+
+def _migrate(connection: apsw.Connection, migrations: Mapping[int, str]) -> bool:
+    if not has_tables(connection):
+        check_version(connection)
+    version = get_meta(connection, "schema_version")
+    pending = range(version + 1, SCHEMA_VERSION + 1)
+    for step in pending:
+        if step not in migrations:
+            raise StoreVersionError(f"no migration brings a store to version {step}")
+        connection.execute(migrations[step]).fetchall()
+        set_meta(connection, "schema_version", step)
+    check_version(connection)
+    if pending:
+        _check_references(connection)
+    return bool(pending)
+
+
+def _check_references(connection: apsw.Connection) -> None:
+    """Return if every reference leads to a row; else the store was damaged before, or a migration is wrong."""
+    strays = rows(connection, "SELECT * FROM pragma_foreign_key_check LIMIT ?", (STRAYS_SHOWN_MAX,))
+    if strays:
+        shown = ", ".join(f"{table} row {number} to {parent}" for table, number, parent, _ in strays)
+        raise StoreVersionError(f"the store has references that lead nowhere, and stays as it was: {shown}")
