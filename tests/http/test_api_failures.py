@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import sys
 import threading
 
 import msgspec
@@ -14,8 +15,11 @@ from moneta.domain.limits import CALLS_WAITING_MAX
 from moneta.entrypoints.http.answers import Answer
 from moneta.entrypoints.http.app import WebApp
 from moneta.entrypoints.http.calls import Calls
+from moneta.entrypoints.http.management import Management
 from moneta.entrypoints.http.metrics import Metrics
+from moneta.entrypoints.http.open_routes import Service
 from moneta.entrypoints.http.routes import ROUTES
+from tests.http.api_server import serving
 from tests.hub import make_hub
 
 SECRET = "whsec_of_somebody"  # noqa: S105  # nobody's
@@ -135,9 +139,18 @@ def test_more_calls_than_can_wait_are_told_to_come_back(test_hub):
 
 
 def test_a_failure_outside_every_route_is_a_bug_too(test_hub):
-    app = WebApp(test_hub.hub, wake_processor=lambda: None, wake_deliverer=lambda: None, worker_alive=lambda: True)
+    service = Service(hub=test_hub.hub, metrics=Metrics(), worker_alive=lambda: True)
     with structlog.testing.capture_logs() as log:
-        answer = app._failed(None, RuntimeError(SECRET))
-    app.close()
+        answer = Management(None, service, on_change=lambda: None)._failed(None, RuntimeError(SECRET))
     assert answer.status_code == 500
     assert (log[0]["where"], SECRET in str(log)) == ("unrouted", False)
+
+
+def test_management_calls_that_can_not_be_loaded_are_a_bug_and_loaded_by_the_next_call(tmp_path, monkeypatch):
+    with serving(tmp_path) as served:
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, "moneta.entrypoints.http.management", None)  # an import of it fails
+            failed = served.call("GET", "/problems/not_found")
+            assert served.call("GET", "/health").status_code == 200
+        assert (failed.status_code, failed.json()["code"]) == (500, "internal_error")
+        assert served.call("GET", "/problems/not_found").status_code == 200

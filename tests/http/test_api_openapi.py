@@ -10,7 +10,7 @@ import pytest
 from moneta.application.access import Operation
 from moneta.application.problems import ERRORS_BY_CODE, PROBLEM_TYPES
 from moneta.entrypoints.http import openapi
-from moneta.entrypoints.http.app import WebApp
+from moneta.entrypoints.http.management import Management
 from tests.http.api_contract import document, operations, resolve
 from tests.http.api_server import serving
 
@@ -93,18 +93,13 @@ def test_every_code_of_a_described_problem_has_its_status():
 def test_the_app_serves_what_is_described_and_nothing_else(tmp_path):
     with serving(tmp_path) as served:
         assert served.client.get("/openapi.json").content == openapi.document_bytes()
-        app = WebApp(
-            served.test_hub.hub, wake_processor=lambda: None, wake_deliverer=lambda: None, worker_alive=lambda: True
-        )
-        try:
-            routed = {
-                (method, re.sub(r":str}", "}", route.path))
-                for route in app._litestar.routes
-                for method in route.methods
-                if method not in {"HEAD", "OPTIONS"}
-            }
-        finally:
-            app.close()
+        management = Management(None, None, on_change=lambda: None)
+        routed = {
+            (method, re.sub(r":str}", "}", route.path))
+            for route in management._litestar.routes
+            for method in route.methods
+            if method not in {"HEAD", "OPTIONS"}
+        }
     routed.add(("POST", "/event"))  # goes past the router, and has tests of its own
     assert routed == {(method, path) for method, path, _ in operations()}
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import msgspec
-from litestar.types import Send
 
 from moneta.application.problems import http_status, problem_document
 from moneta.domain.errors import Refused, TooLargeError, UnauthorizedError
+from moneta.entrypoints.http.asgi import Send
 
 AnswerHeaders = tuple[tuple[bytes, bytes], ...]
 

@@ -1,43 +1,31 @@
-"""The web application: Litestar over the routes tables, every refusal a problem document."""
+"""The web application: events and probes from the first moment, the management calls as soon as they are loaded.
 
-from collections.abc import Awaitable, Callable
+What a hub must answer at once (``POST /event``, ``/health``, ``/ready``, ``/metrics``) is answered without Litestar,
+whose import would take half of the time from start to ready. The rest is loaded in a thread after that; a call that
+comes earlier waits for it.
+"""
+
+import asyncio
+import gc
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
-
-from litestar import Litestar, Request, Response
-from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
-from litestar.handlers import HTTPRouteHandler
-from litestar.plugins import PluginProtocol
-from litestar.types import HTTPScope, Method, Receive, Send
-from typing_extensions import override
+from typing import Final
 
 from moneta.application.ingest_events import ingest_events
 from moneta.application.ports import Hub
-from moneta.domain.errors import MalformedRequestError, MethodNotAllowedError, NotFoundError
-from moneta.entrypoints.http import event_route, openapi
-from moneta.entrypoints.http.answers import Answer, problem_answer, send_answer
-from moneta.entrypoints.http.calls import Calls, Route
+from moneta.domain.errors import NotFoundError
+from moneta.entrypoints.http import event_route
+from moneta.entrypoints.http.answers import problem_answer, send_answer
+from moneta.entrypoints.http.asgi import Application, Receive, Scope, Send
+from moneta.entrypoints.http.calls import Calls
 from moneta.entrypoints.http.event_batches import EventBatches
 from moneta.entrypoints.http.event_route import EventRoute
 from moneta.entrypoints.http.failures import internal_error
 from moneta.entrypoints.http.metrics import Metrics
-from moneta.entrypoints.http.open_routes import OPEN_ROUTES, OpenRoute, Service
-from moneta.entrypoints.http.requests import query_parameters
-from moneta.entrypoints.http.routes import ROUTES
+from moneta.entrypoints.http.open_routes import PROBES, Service, answer_open
 
-AnyRequest = Request[Any, Any, Any]  # Litestar's user, auth and state: none is used
-Handler = Callable[[AnyRequest], Awaitable[Response[bytes]]]
-
-UNROUTED: Final = "unrouted"
-
-
-class LeanLitestar(Litestar):
-    """Litestar without the plugins it looks for: the one for pydantic alone costs 13 MB, and 0.1 s of the start."""
-
-    @staticmethod
-    @override
-    def _get_default_plugins(plugins: list[PluginProtocol]) -> list[PluginProtocol]:
-        return plugins
+PROBES_BY_PATH: Final = {route.path: route for route in PROBES}
+READING: Final = frozenset({"GET", "HEAD"})
 
 
 class WebApp:
@@ -61,94 +49,56 @@ class WebApp:
         self._batches = EventBatches(partial(ingest_events, hub), wake=wake_processor, randomness=hub.randomness)
         self._metrics.events_waiting.set_function(lambda: self._batches.waiting)
         self._calls = Calls(hub, self._metrics)
-        self._service = Service(
-            hub=hub, metrics=self._metrics, worker_alive=worker_alive, description=openapi.document_bytes
-        )
+        self._service = Service(hub=hub, metrics=self._metrics, worker_alive=worker_alive)
         self._event = EventRoute(self._batches, self._metrics, hub.randomness)
-        self._litestar = LeanLitestar(
-            route_handlers=[
-                *[_handler(route.method, route.path, self._call_handler(route)) for route in ROUTES],
-                *[_handler("GET", route.path, self._open_handler(route)) for route in OPEN_ROUTES],
-            ],
-            exception_handlers={Exception: self._failed},
-            openapi_config=None,
-            logging_config=None,
-            debug=False,
-            request_max_body_size=None,  # each route has its own limit
-        )
+        self._management: Application = self._once_loaded
+        self._loading: asyncio.Future[Application] | None = None
 
-    async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. The hot path goes past Litestar's router, which takes as long as all the rest of it."""
-        if scope["path"] == event_route.PATH:
+        path = scope["path"]
+        if path == event_route.PATH:
             await self._event(scope, receive, send)
-        elif _has_empty_part(scope["path"]):
+        elif path in PROBES_BY_PATH and scope["method"] in READING:
+            await send_answer(await answer_open(self._calls, self._service, PROBES_BY_PATH[path], scope), send)
+        elif _has_empty_part(path):
             await send_answer(problem_answer(NotFoundError("there is no such path")), send)
         else:
-            await self._litestar(scope, receive, send)
+            await self._management(scope, receive, send)
+
+    def load(self) -> "asyncio.Future[Application]":
+        """Begin to load the management calls, unless that has begun; from the event loop."""
+        if self._loading is None:
+            self._loading = asyncio.get_running_loop().run_in_executor(None, self._make_management)
+        return self._loading
 
     def close(self) -> None:
         """Let what is under way end."""
         self._batches.close()
         self._calls.close()
 
-    def _call_handler(self, route: Route) -> Handler:
-        async def call(request: AnyRequest) -> Response[bytes]:
-            answer = await self._calls.answer(route, request.scope, request.receive)
-            if route.method != "GET" and answer.status < 300:  # noqa: PLR2004  # done: 2xx (RFC 9110, section 15)
-                for wake in self._wakers:
-                    wake()  # a key may be compromised now, an endpoint enabled
-            return _response(answer)
+    async def _once_loaded(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            self._management = await asyncio.shield(self.load())  # a client that goes away must not cancel it for all
+        except Exception as error:  # noqa: BLE001  # no memory or no descriptor: the next call may have better luck
+            self._loading = None
+            problem = internal_error(error, self._hub.randomness, where="load")
+            await send_answer(problem_answer(problem), send)
+        else:
+            await self._management(scope, receive, send)
 
-        return call
+    def _make_management(self) -> Application:
+        from moneta.entrypoints.http.management import Management  # noqa: PLC0415  # see the module's docstring
 
-    def _open_handler(self, route: OpenRoute) -> Handler:
-        def respond(request: AnyRequest) -> Answer:
-            query_parameters(request.scope["query_string"], ())
-            return route.respond(self._service, request.path_params)
+        management = Management(self._calls, self._service, on_change=self._wake_both)
+        gc.freeze()  # what was made at the start lives to the end: no collection need look at it again
+        return management
 
-        async def read(request: AnyRequest) -> Response[bytes]:
-            return _response(await self._calls.run(route.name, lambda: respond(request)))
-
-        return read
-
-    def _failed(self, _request: AnyRequest, error: Exception) -> Response[bytes]:
-        """Answer what Litestar itself raises: there is no such path or method, or it can't read the request."""
-        answer = _routing_answer(error)
-        if answer is None:
-            answer = problem_answer(internal_error(error, self._hub.randomness, where=UNROUTED))
-        self._metrics.refused(UNROUTED, str(answer.status))
-        return _response(answer)
+    def _wake_both(self) -> None:
+        for wake in self._wakers:
+            wake()
 
 
 def _has_empty_part(path: str) -> bool:
     """Tell whether Litestar would drop parts of ``path``: a thing has one path, for whoever filters by it too."""
     return "//" in path or (path.endswith("/") and path != "/")
-
-
-def _routing_answer(error: Exception) -> Answer | None:
-    match error:
-        case NotFoundException():
-            return problem_answer(NotFoundError("there is no such path"))
-        case MethodNotAllowedException():
-            allowed = (error.headers or {}).get("allow", "")
-            refusal = MethodNotAllowedError(f"expected one of {allowed}", allowed=allowed.split(", "))
-            return problem_answer(refusal, headers=((b"allow", allowed.encode("ascii")),))
-        case HTTPException(status_code=status) if status < 500:  # noqa: PLR2004  # the first of the server's own
-            return problem_answer(MalformedRequestError("the request can't be read"))
-        case _:
-            return None
-
-
-def _response(answer: Answer) -> Response[bytes]:
-    headers = {name.decode("ascii"): value.decode("ascii") for name, value in answer.all_headers()}
-    return Response(content=answer.body, status_code=answer.status, headers=headers, media_type=headers["content-type"])
-
-
-def _handler(method: str, path: str, handler: Handler) -> HTTPRouteHandler:
-    methods: list[Method] = ["GET", "HEAD"] if method == "GET" else ["POST"] if method == "POST" else ["PUT"]
-    return HTTPRouteHandler(_typed(path), http_method=methods, status_code=200)(handler)
-
-
-def _typed(path: str) -> str:
-    """Return ``path`` as Litestar wants it; every value of a path is text, and judged by the use case."""
-    return path.replace("}", ":str}")

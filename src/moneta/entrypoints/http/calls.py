@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote
 
-from litestar.types import Receive, Scope
 from msgspec import Struct
 
 from moneta.application.access import Operation, authorize, check_right, not_found
@@ -30,6 +29,7 @@ from moneta.domain.ijson import Value, parse_object
 from moneta.domain.limits import CALLS_WAITING_MAX, MANAGEMENT_BYTES_MAX, TEMPLATE_BYTES_MAX, TEMPLATE_VERSION_MAX
 from moneta.domain.organizations import OrganizationKind
 from moneta.entrypoints.http.answers import Answer, AnswerHeaders, problem_answer
+from moneta.entrypoints.http.asgi import Receive, Scope
 from moneta.entrypoints.http.failures import internal_error
 from moneta.entrypoints.http.metrics import Metrics
 from moneta.entrypoints.http.requests import (

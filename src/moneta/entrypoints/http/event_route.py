@@ -7,13 +7,13 @@ import time
 from typing import Final
 
 import msgspec
-from litestar.types import HTTPScope, Receive, Send
 
 from moneta.application.ingest_events import Accepted, EventRequest
 from moneta.application.ports import Randomness
 from moneta.domain.errors import InvalidParameterError, MethodNotAllowedError, Refused
 from moneta.domain.limits import EVENT_BYTES_MAX
 from moneta.entrypoints.http.answers import Answer, problem_answer, send_answer
+from moneta.entrypoints.http.asgi import Receive, Scope, Send
 from moneta.entrypoints.http.event_batches import EventBatches
 from moneta.entrypoints.http.failures import internal_error
 from moneta.entrypoints.http.metrics import Metrics
@@ -36,14 +36,14 @@ class EventRoute:
         self._metrics = metrics
         self._randomness = randomness
 
-    async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         started = time.perf_counter()
         answer = await self._answer(scope, receive)
         self._metrics.event_seconds.observe(time.perf_counter() - started)
         await send_answer(answer, send)
 
-    async def _answer(self, scope: HTTPScope, receive: Receive) -> Answer:
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         if scope["method"] == "OPTIONS":
             return Answer(status=204, body=b"", headers=ALLOW)
         try:
@@ -62,7 +62,7 @@ class EventRoute:
         return problem_answer(refusal, headers=ALLOW if isinstance(refusal, MethodNotAllowedError) else ())
 
 
-async def _event_request(scope: HTTPScope, receive: Receive) -> EventRequest:
+async def _event_request(scope: Scope, receive: Receive) -> EventRequest:
     if scope["method"] != "POST":
         raise MethodNotAllowedError("/event takes POST", allowed=list(METHODS))
     if scope["query_string"]:

@@ -15,17 +15,19 @@ from moneta.application.queries import read_moneta_keys
 from moneta.domain.errors import StoreUnavailableError
 from moneta.entrypoints.http import schemas
 from moneta.entrypoints.http.answers import Answer
+from moneta.entrypoints.http.asgi import Scope
+from moneta.entrypoints.http.calls import Calls
 from moneta.entrypoints.http.metrics import Metrics
+from moneta.entrypoints.http.requests import query_parameters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """What the open routes look at. ``description`` gives the OpenAPI document."""
+    """What the open routes look at."""
 
     hub: Hub
     metrics: Metrics
     worker_alive: Callable[[], bool]
-    description: Callable[[], bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +72,11 @@ def moneta_keys(service: Service, _path: Mapping[str, str]) -> Answer:
     return Answer(status=200, body=to_json(read_moneta_keys(service.hub).body))
 
 
-def api_description(service: Service, _path: Mapping[str, str]) -> Answer:
+def api_description(_service: Service, _path: Mapping[str, str]) -> Answer:
     """Answer with the OpenAPI document."""
-    return Answer(status=200, body=service.description())
+    from moneta.entrypoints.http import openapi  # noqa: PLC0415  # it describes these routes, and so imports them
+
+    return Answer(status=200, body=openapi.document_bytes())
 
 
 def problem(_service: Service, path: Mapping[str, str]) -> Answer:
@@ -99,14 +103,17 @@ def _store_is_writable(hub: Hub) -> bool:
     return True
 
 
-OPEN_ROUTES: Final = (
-    OpenRoute(
-        path="/.well-known/jwks.json",
-        name="read_moneta_keys",
-        summary="Moneta's own keys, retired ones too",
-        respond=moneta_keys,
-        answer=schemas.JWKS,
-    ),
+async def answer_open(calls: Calls, service: Service, route: OpenRoute, scope: Scope) -> Answer:
+    """Return the answer to one request that came to ``route``."""
+
+    def respond() -> Answer:
+        query_parameters(scope["query_string"], ())
+        return route.respond(service, scope.get("path_params", {}))
+
+    return await calls.run(route.name, respond)
+
+
+PROBES: Final = (
     OpenRoute(
         path="/health",
         name="read_health",
@@ -129,6 +136,18 @@ OPEN_ROUTES: Final = (
         respond=metrics,
         media_type="text/plain",
     ),
+)
+"""What is asked of a hub that starts."""
+
+OPEN_ROUTES: Final = (
+    OpenRoute(
+        path="/.well-known/jwks.json",
+        name="read_moneta_keys",
+        summary="Moneta's own keys, retired ones too",
+        respond=moneta_keys,
+        answer=schemas.JWKS,
+    ),
+    *PROBES,
     OpenRoute(
         path="/openapi.json",
         name="read_openapi",

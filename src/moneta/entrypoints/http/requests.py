@@ -8,8 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 from urllib.parse import parse_qsl
 
-from litestar.types import Receive
-
 from moneta.domain.errors import (
     InvalidParameterError,
     MalformedRequestError,
@@ -21,6 +19,7 @@ from moneta.domain.limits import (
     QUERY_FIELDS_MAX,
     REFUSED_BODY_BYTES_MAX,
 )
+from moneta.entrypoints.http.asgi import Receive
 
 Headers = Iterable[tuple[bytes, bytes]]
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import gc
 import socket
 import ssl
 from collections.abc import Callable
@@ -88,10 +87,13 @@ def serve(
         OSError: The certificate can't be read.
     """
     app = WebApp(hub, wake_processor=wake_processor, wake_deliverer=wake_deliverer, worker_alive=worker_alive)
-    gc.collect()
-    gc.freeze()  # what was made at the start lives to the end: no collection need look at it again
+
+    def on_ready(port: int) -> None:
+        ready(port)
+        app.load()
+
     try:
-        make_server(app, ready=ready, tls_cert=tls_cert, tls_key=tls_key).run(sockets=[listener])
+        make_server(app, ready=on_ready, tls_cert=tls_cert, tls_key=tls_key).run(sockets=[listener])
     finally:
         app.close()
         listener.close()
