@@ -32,8 +32,10 @@ def owe(store, *owed):
         assert list(store.contracts.commit([owing(one)])) == ["committed"]
 
 
-def take(store, *, now=NOW, limit=10, lease_s=60, busy=()):
-    taken = store.deliveries.take_due(now=now, limit=limit, lease_s=lease_s, busy=frozenset(busy))
+def take(store, *, now=NOW, limit=10, lease_s=60, busy=(), probed=()):
+    taken = store.deliveries.take_due(
+        now=now, limit=limit, lease_s=lease_s, busy=frozenset(busy), probed=frozenset(probed)
+    )
     return sorted(due.owed.webhook_id for due in taken)
 
 
@@ -191,6 +193,22 @@ def test_busy_organizations_are_left(store):
     owe(store, owed_delivery("msg-1"), owed_delivery("msg-2", to=MO))
     assert take(store, busy=[PUBLISHER, "nobody"]) == ["msg-2"]
     assert take(store, busy=[MO]) == ["msg-1"]
+
+
+def test_of_a_probed_organization_one_delivery_is_taken(store):
+    owe(store, *(owed_delivery(f"msg-{number}", contract_id=f"c{number}", at=NOW + number) for number in range(4)))
+    owe(store, *(owed_delivery(f"other-{number}", to=MO, contract_id=f"c{number}") for number in range(4)))
+    others = [f"other-{number}" for number in range(4)]
+    assert take(store, now=NOW + 9, probed=[PUBLISHER, "nobody"]) == ["msg-0", *others]
+    assert take(store, now=NOW + 9, probed=[PUBLISHER], limit=2) == ["msg-1"]
+    assert take(store, now=NOW + 9, probed=[PUBLISHER], busy=[PUBLISHER]) == []
+
+
+def test_what_busy_organizations_are_owed_is_not_next(store):
+    owe(store, owed_delivery("msg-1"), owed_delivery("msg-2", to=MO, at=NOW + 7))
+    assert store.deliveries.next_due() == NOW
+    assert store.deliveries.next_due(busy=frozenset({PUBLISHER, "nobody"})) == NOW + 7
+    assert store.deliveries.next_due(busy=frozenset({PUBLISHER, MO})) is None
 
 
 def test_many_due_to_one_organization_leave_room_for_the_others(store):

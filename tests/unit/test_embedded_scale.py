@@ -88,6 +88,10 @@ CASES = {
         fill_dead_endpoint,
         lambda store: store.deliveries.take_due(now=NOW, limit=8, lease_s=1),
     ),
+    "a probe of the dead endpoint": (
+        fill_dead_endpoint,
+        lambda store: store.deliveries.take_due(now=NOW, limit=8, lease_s=1, probed=frozenset({"dead"})),
+    ),
     "an event beside a backlog": (fill_backlog, process_one),
     "a taking from a backlog": (fill_backlog, lambda store: store.queue.take(limit=8, lease_s=60)),
     "a contract among many": (fill_contracts, process_one),

@@ -32,6 +32,7 @@ from moneta.application.ports import (
     WebhookType,
 )
 from moneta.application.webhook_secrets import signing_secrets
+from moneta.domain.circuits import Sign
 from moneta.domain.contracts import Contract, status_of
 from moneta.domain.identifiers import ContractId, EventId, RegistrySeq, Revision, UnixMillis, UnixSeconds
 from moneta.domain.limits import ATTEMPT_ANSWER_BYTES_KEPT, RETRY_AFTER_S_MAX, RETRY_SCHEDULE_S
@@ -42,6 +43,7 @@ CONTENT_TYPE: Final = "application/cloudevents+json"
 USER_AGENT: Final = "moneta-core"
 GONE: Final = 410
 OK: Final = 200
+TIMED_OUT, TOO_MANY, ERROR, AWAY = 408, 429, 500, 503
 JITTER_BYTES: Final = 4
 
 
@@ -78,6 +80,20 @@ def record_attempts(hub: Hub, attempts: Sequence[tuple[PreparedAttempt, Answer |
     """
     position = hub.directory.registry_position()
     hub.deliveries.record([_result(hub, prepared, came, position) for prepared, came in attempts])
+
+
+def sign_of(came: Answer | NoAnswer, *, now: UnixMillis) -> tuple[Sign, int]:
+    """Return what came of an attempt as a sign of its endpoint's life, and the seconds that ``DEFERRED`` asks for.
+
+    A refusal (3xx, 4xx) is an answer: it fails this message, and says nothing against the next. So the messages of a
+    contract that a receiver won't have hold up no other contract's.
+    """
+    if isinstance(came, NoAnswer):
+        return Sign.FAILED, 0
+    if came.status < ERROR and came.status not in {TIMED_OUT, TOO_MANY}:
+        return Sign.ANSWERED, 0
+    wait_s = _retry_after_s(came, now) if came.status in {TOO_MANY, AWAY} else 0
+    return (Sign.DEFERRED, wait_s) if wait_s else (Sign.FAILED, 0)
 
 
 def message_body(hub: Hub, owed: OwedDelivery, contract: Contract | None) -> bytes:

@@ -392,19 +392,28 @@ class DeliveryStore(Protocol):
     """Owed messages and their attempts, in order per contract and organization."""
 
     def take_due(
-        self, *, now: UnixMillis, limit: int, lease_s: int, busy: frozenset[OrganizationId] = frozenset()
+        self,
+        *,
+        now: UnixMillis,
+        limit: int,
+        lease_s: int,
+        busy: frozenset[OrganizationId] = frozenset(),
+        probed: frozenset[OrganizationId] = frozenset(),
     ) -> Sequence[DueDelivery]:
         """Take up to ``limit`` due deliveries; each is nobody else's for ``lease_s`` seconds.
 
         Of one contract and organization only the oldest pending one is ever taken, so that they arrive in order.
-        Those of disabled endpoints and of ``busy`` organizations are left.
+        Those of disabled endpoints and of ``busy`` organizations are left; of a ``probed`` one at most one is taken.
         """
 
     def record(self, results: Sequence[AttemptResult]) -> None:
         """Write attempts, and accept the answers among them, each whole or not at all; one fsync for them all."""
 
-    def next_due(self) -> UnixMillis | None:
-        """Return when the next delivery is due (a lease counts as due at its end); None if nothing is pending."""
+    def next_due(self, *, busy: frozenset[OrganizationId] = frozenset()) -> UnixMillis | None:
+        """Return when the next delivery is due (a lease counts as due at its end); None if nothing is pending.
+
+        Those of disabled endpoints and of ``busy`` organizations do not count.
+        """
 
     def find(self, webhook_id: WebhookId) -> DeliveryRecord | None:
         """Return one delivery with its attempts."""

@@ -75,10 +75,16 @@ class DynamoDBDeliveryStore:
         self._db.put_new(Table.DELIVERIES, delivery_item(owed, due_at=due_at))
 
     def take_due(
-        self, *, now: UnixMillis, limit: int, lease_s: int, busy: frozenset[OrganizationId] = frozenset()
+        self,
+        *,
+        now: UnixMillis,
+        limit: int,
+        lease_s: int,
+        busy: frozenset[OrganizationId] = frozenset(),
+        probed: frozenset[OrganizationId] = frozenset(),
     ) -> Sequence[DueDelivery]:
         """See DeliveryStore.take_due."""
-        lines = iter(_fairly(list(islice(self._due_lines(now, busy), CANDIDATES_MAX))))
+        lines = iter(_fairly(list(islice(self._due_lines(now, busy), CANDIDATES_MAX)), probed))
         lease_ends_at = UnixMillis(now + lease_s * 1000)
         taken: list[DueDelivery] = []
         while chunk := list(islice(lines, limit - len(taken))):
@@ -94,9 +100,9 @@ class DynamoDBDeliveryStore:
         """
         self._db.each(self._record, results)
 
-    def next_due(self) -> UnixMillis | None:
-        """See DeliveryStore.next_due. Deliveries of disabled endpoints are never due."""
-        first = next(self._enabled(self._due(None), frozenset()), None)
+    def next_due(self, *, busy: frozenset[OrganizationId] = frozenset()) -> UnixMillis | None:
+        """See DeliveryStore.next_due."""
+        first = next(self._enabled(self._due(None), busy), None)
         return None if first is None else UnixMillis(first["due_at"])
 
     def find(self, webhook_id: WebhookId) -> DeliveryRecord | None:
@@ -272,10 +278,14 @@ def is_pending(item: Item) -> bool:
     return bool(item["status"] == DeliveryStatus.PENDING)
 
 
-def _fairly(lines: Sequence[Line]) -> Iterator[Line]:
-    """Give the lines one organization after the other in turn, so that none with many keeps the others waiting."""
+def _fairly(lines: Sequence[Line], probed: frozenset[OrganizationId]) -> Iterator[Line]:
+    """Give the lines one organization after the other in turn, so that none with many keeps the others waiting.
+
+    Of each organization that is ``probed`` one line alone.
+    """
     by_organization: dict[OrganizationId, list[Line]] = {}
     for line in lines:
         by_organization.setdefault(line[1], []).append(line)
-    turns = chain.from_iterable(zip_longest(*by_organization.values()))
+    shares = (mine[:1] if one in probed else mine for one, mine in by_organization.items())
+    turns = chain.from_iterable(zip_longest(*shares))
     return (line for line in turns if line is not None)

@@ -72,16 +72,22 @@ class SQLiteDeliveryStore:
         self._clock = clock
 
     def take_due(
-        self, *, now: UnixMillis, limit: int, lease_s: int, busy: frozenset[OrganizationId] = frozenset()
+        self,
+        *,
+        now: UnixMillis,
+        limit: int,
+        lease_s: int,
+        busy: frozenset[OrganizationId] = frozenset(),
+        probed: frozenset[OrganizationId] = frozenset(),
     ) -> Sequence[DueDelivery]:
         """See DeliveryStore.take_due."""
         with self._database.read() as connection:  # An idle worker should not wait for the writer.
-            busy_refs = {ref_of(connection, organization) for organization in busy}
+            busy_refs, probed_refs = _refs_of(connection, busy), _refs_of(connection, probed)
             if not _due_organizations(connection, now, busy_refs):
                 return ()
         with self._database.lease() as connection:
             organizations = _due_organizations(connection, now, busy_refs)
-            taken = _take_fairly(connection, organizations, now=now, limit=limit)
+            taken = _take_fairly(connection, organizations, probed_refs, now=now, limit=limit)
             connection.executemany(_LEASE, [(now + lease_s * 1000, delivery) for delivery in taken])
             return [_due(rows(connection, _DUE, (delivery,))[0]) for delivery in taken]
 
@@ -96,10 +102,12 @@ class SQLiteDeliveryStore:
                 if result.disables_endpoint:
                     disable_endpoint(writing, result.organization_id, at=result.attempt.at)
 
-    def next_due(self) -> UnixMillis | None:
-        """See DeliveryStore.next_due. Deliveries of disabled endpoints are never due."""
+    def next_due(self, *, busy: frozenset[OrganizationId] = frozenset()) -> UnixMillis | None:
+        """See DeliveryStore.next_due."""
         with self._database.read() as connection:
-            return min((due_at for _, due_at in rows(connection, _ORGANIZATIONS)), default=None)
+            busy_refs = _refs_of(connection, busy)
+            due = (due_at for organization, due_at in rows(connection, _ORGANIZATIONS) if organization not in busy_refs)
+            return min(due, default=None)
 
     def find(self, webhook_id: WebhookId) -> DeliveryRecord | None:
         """See DeliveryStore.find."""
@@ -159,6 +167,10 @@ SELECT (SELECT ifnull(max(delivery), 0) FROM deliveries), (SELECT count(*) FROM 
 """
 
 
+def _refs_of(connection: apsw.Connection, organizations: AbstractSet[OrganizationId]) -> AbstractSet[int | None]:
+    return {ref_of(connection, organization) for organization in organizations}
+
+
 def _due_organizations(connection: apsw.Connection, now: UnixMillis, busy: AbstractSet[int | None]) -> Sequence[int]:
     """Return the organizations that something is due to, the one that waits longest first."""
     found = [
@@ -170,14 +182,23 @@ def _due_organizations(connection: apsw.Connection, now: UnixMillis, busy: Abstr
 
 
 def _take_fairly(
-    connection: apsw.Connection, organizations: Sequence[int], *, now: UnixMillis, limit: int
+    connection: apsw.Connection,
+    organizations: Sequence[int],
+    probed: AbstractSet[int | None],
+    *,
+    now: UnixMillis,
+    limit: int,
 ) -> Sequence[int]:
-    """Return up to ``limit`` due deliveries: an equal share for each organization, then whatever is left over."""
+    """Return up to ``limit`` due deliveries: an equal share for each organization, then whatever is left over.
+
+    Of each one that is ``probed`` at most one.
+    """
     share = max(1, limit // max(1, len(organizations)))
     taken: list[int] = []
     for size, offset in ((share, 0), (limit, share)):
         for organization in organizations:
-            room = min(size, limit - len(taken))
+            most = 1 - offset if organization in probed else size
+            room = min(size, most, limit - len(taken))
             if room > 0:
                 taken.extend(one for (one,) in rows(connection, _DUE_OF, (organization, now, room, offset)))
     return taken

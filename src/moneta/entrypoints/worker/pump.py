@@ -1,21 +1,23 @@
 """The delivery pump: takes what is due, sends each message on its own, records what came of them in groups.
 
-A slow endpoint occupies only its own places (``SENDS_PER_ENDPOINT_MAX``); the others are served from the rest.
+A slow endpoint occupies only its own places, one that fails is left alone but for a probe, and what is owed to it waits
+without losing an attempt (``places``); the others are served from the rest.
 Recording gathers whatever was answered while the last write was under way, so that one fsync serves many attempts.
 
 Whatever goes wrong with one delivery is logged, and costs that one its turn: its lease ends, and it is tried again.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final, TypeVar, TypeVarTuple
 
 import structlog
 
-from moneta.application.deliver_webhooks import PreparedAttempt, prepare_attempts, record_attempts
+from moneta.application.deliver_webhooks import PreparedAttempt, prepare_attempts, record_attempts, sign_of
 from moneta.application.ports import Answer, DueDelivery, Hub, NoAnswer, Sender
+from moneta.domain.circuits import CircuitState
 from moneta.domain.errors import StoreUnavailableError
 from moneta.domain.identifiers import OrganizationId, UnixMillis
 from moneta.domain.limits import (
@@ -23,13 +25,15 @@ from moneta.domain.limits import (
     DELIVER_LEASE_S,
     DRAIN_S_MAX,
     RECORD_TRIES_MAX,
-    SENDS_MAX,
-    SENDS_PER_ENDPOINT_MAX,
 )
 from moneta.entrypoints.heartbeats import Heartbeat
+from moneta.entrypoints.worker.places import Places
 
 IDLE_S_MAX: Final = 60.0
 STORE_PAUSE_S: Final = 0.5
+MISSED_S: Final = 1.0
+"""Until the next look at what is due and was not taken."""
+CIRCUIT_EVENTS: Final = {CircuitState.OPEN: "circuit_opened", CircuitState.CLOSED: "circuit_closed"}
 
 log = structlog.get_logger()
 
@@ -39,7 +43,10 @@ Came = tuple[PreparedAttempt, Answer | NoAnswer]
 
 
 class DeliveryPump:
-    """Runs on the event loop until stopped. ``on_answer`` is called when a receiver's answer was accepted."""
+    """Runs on the event loop that it is made in, until stopped.
+
+    ``on_answer`` is called when a receiver's answer was accepted.
+    """
 
     def __init__(self, hub: Hub, sender: Sender, *, on_answer: Callable[[], None]) -> None:
         self._hub = hub
@@ -47,7 +54,7 @@ class DeliveryPump:
         self._on_answer = on_answer
         self._woken = asyncio.Event()
         self._is_stopping = False
-        self._under_way: Counter[OrganizationId] = Counter()
+        self._places = Places(clock_s=asyncio.get_running_loop().time, randomness=hub.randomness)
         self._sends: set[asyncio.Task[None]] = set()
         self._came: asyncio.Queue[Came] = asyncio.Queue()
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="delivery")
@@ -92,28 +99,28 @@ class DeliveryPump:
 
     async def _turn(self) -> float:
         """Start what is due and has a place; return how long there is nothing more to start."""
-        free = SENDS_MAX - len(self._sends)
+        free, busy = self._places.free, self._places.busy()
         if free <= 0:
             return IDLE_S_MAX
-        # No more than one endpoint's places at a time, so that no endpoint gets them all at once.
-        prepared = await self._in_thread(self._take, min(free, SENDS_PER_ENDPOINT_MAX), self._busy())
+        prepared = await self._in_thread(self._take, free, busy, self._places.probed())
         for one in prepared:
             self._start(one)
-        if prepared:
-            return 0.0
-        due_ms = await self._in_thread(self._hub.deliveries.next_due)
-        if due_ms is None:
-            return IDLE_S_MAX
-        # What is due already and was not taken waits for a place or for an earlier message: both wake us.
-        wait_s = (due_ms - self._hub.clock.now_ms()) / 1000
-        return min(wait_s, IDLE_S_MAX) if wait_s > 0 else 1.0
+        return 0.0 if prepared else await self._idle_s(busy)
 
-    def _busy(self) -> frozenset[OrganizationId]:
-        return frozenset(one for one, count in self._under_way.items() if count >= SENDS_PER_ENDPOINT_MAX)
+    async def _idle_s(self, busy: frozenset[OrganizationId]) -> float:
+        """Return how long there is nothing to start, unless a place is given back or something is owed (both wake)."""
+        due_ms = await self._in_thread(partial(self._hub.deliveries.next_due, busy=busy))
+        waits_s = [IDLE_S_MAX, self._places.next_probe_s() or IDLE_S_MAX]
+        if due_ms is not None:
+            wait_s = (due_ms - self._hub.clock.now_ms()) / 1000
+            waits_s.append(wait_s if wait_s > 0 else MISSED_S)
+        return min(waits_s)
 
-    def _take(self, limit: int, busy: frozenset[OrganizationId]) -> Sequence[PreparedAttempt]:
+    def _take(
+        self, limit: int, busy: frozenset[OrganizationId], probed: frozenset[OrganizationId]
+    ) -> Sequence[PreparedAttempt]:
         due = self._hub.deliveries.take_due(
-            now=self._hub.clock.now_ms(), limit=limit, lease_s=DELIVER_LEASE_S, busy=busy
+            now=self._hub.clock.now_ms(), limit=limit, lease_s=DELIVER_LEASE_S, busy=busy, probed=probed
         )
         now = self._hub.clock.now_ms()
         self._lag_ms = max((now - one.owed.owed_at for one in due if one.attempts_done == 0), default=0)
@@ -131,18 +138,26 @@ class DeliveryPump:
         return [prepared for one in due for prepared in self._prepare([one])]
 
     def _start(self, prepared: PreparedAttempt) -> None:
-        self._under_way[prepared.due.owed.organization_id] += 1
-        task = asyncio.create_task(self._send(prepared))
+        is_probe = self._places.begin(prepared.due.owed.organization_id)
+        task = asyncio.create_task(self._send(prepared, is_probe=is_probe))
         self._sends.add(task)
         task.add_done_callback(self._sends.discard)
 
-    async def _send(self, prepared: PreparedAttempt) -> None:
+    async def _send(self, prepared: PreparedAttempt, *, is_probe: bool) -> None:
         try:
             came = await self._sender.send(prepared.request)
         except Exception as error:  # a bug of the sender's must not keep the place for ever
             log.exception("send_failed", error=type(error).__name__)
             came = NoAnswer(reason="internal", detail=type(error).__name__, duration_ms=0)
+        self._judge(prepared, came, is_probe=is_probe)
         self._came.put_nowait((prepared, came))
+
+    def _judge(self, prepared: PreparedAttempt, came: Answer | NoAnswer, *, is_probe: bool) -> None:
+        organization = prepared.due.owed.organization_id
+        sign, wait_s = sign_of(came, now=prepared.started_at)
+        circuit = self._places.judge(organization, sign, is_probe=is_probe, retry_after_s=wait_s)
+        if circuit is not None:
+            log.info(CIRCUIT_EVENTS[circuit.state], organization_id=organization, openings=circuit.openings)
 
     async def _record_all(self) -> None:
         while True:  # until cancelled
@@ -179,10 +194,7 @@ class DeliveryPump:
 
     def _free(self, batch: Sequence[Came]) -> None:
         for prepared, _ in batch:
-            organization = prepared.due.owed.organization_id
-            self._under_way[organization] -= 1
-            if not self._under_way[organization]:
-                del self._under_way[organization]
+            self._places.end(prepared.due.owed.organization_id)
             self._came.task_done()
         self._woken.set()
 
