@@ -35,8 +35,7 @@ START_S_MAX = 60
 STOP_S_MAX = 10
 COMMAND_S_MAX = 60
 SENDS_MAX = 10
-CHILD = re.compile(r"-m\0moneta\.entrypoints\.(http|worker\0\w+)\0")
-NAMES = {"http": "web", "worker\0processor": "processor", "worker\0deliverer": "deliverer"}
+CHILD = re.compile(r"hub-(web|processor|deliverer)\n")
 CODES = {Role.MO: "MOA", Role.PUBLISHER: "PUBA"}
 
 
@@ -96,9 +95,9 @@ class RunningHub:
         for task in Path(f"/proc/{self.process.pid}/task").iterdir():
             for pid in (task / "children").read_text().split():
                 with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
-                    match = CHILD.search(Path(f"/proc/{pid}/cmdline").read_text())
+                    match = CHILD.fullmatch(Path(f"/proc/{pid}/comm").read_text())
                     if match:
-                        found[NAMES[match[1]]] = int(pid)
+                        found[match[1]] = int(pid)
         return found
 
     def child(self, name):

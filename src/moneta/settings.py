@@ -1,9 +1,8 @@
 """What a running hub is told: one frozen value, read once at the start, handed to every process of the hub."""
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Final
 
 HOST_DEFAULT: Final = "127.0.0.1"
 PORT_DEFAULT: Final = 8080
@@ -25,20 +24,3 @@ class Settings:
     tls_cert: Path | None = None
     tls_key: Path | None = None
     log_level: str = "info"
-
-    def to_json(self) -> str:
-        """Return the settings as text for a child process. They hold no secret."""
-        return json.dumps(asdict(self), default=str)  # noqa: TID251  # passed on, never signed
-
-    @classmethod
-    def read(cls, file: TextIO) -> "Settings | None":
-        """Return the settings that a parent process writes as one line; None if it is gone before it did."""
-        line = file.readline()
-        return cls.from_json(line) if line.endswith("\n") else None
-
-    @classmethod
-    def from_json(cls, text: str) -> "Settings":
-        """Return the settings that ``to_json`` wrote."""
-        members = json.loads(text)
-        paths = {name: Path(members[name]) for name in ("data_dir", "tls_cert", "tls_key") if members[name] is not None}
-        return cls(**{**members, **paths})

@@ -7,6 +7,7 @@ import socket
 import ssl
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
+from pathlib import Path
 
 import httpx
 import pytest
@@ -114,6 +115,29 @@ def test_a_child_that_dies_is_started_again(hub, name):
     # The socket is the supervisor's: what connects meanwhile waits, and is answered.
     assert httpx.get(f"{hub.url}/health", timeout=30).status_code == 200
     wait_until(lambda: httpx.get(f"{hub.url}/ready", timeout=30).status_code == 200)
+
+
+def descriptors_of(pid):
+    return {str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+
+
+def listening_sockets(descriptors):
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    listening = {f"socket:[{fields[9]}]" for fields in lines if fields[3] == "0A"}  # proc_pid_net(5): TCP_LISTEN
+    return descriptors & listening
+
+
+def test_the_supervisor_forks_from_one_thread_without_an_open_store(hub):
+    assert len([*Path(f"/proc/{hub.process.pid}/task").iterdir()]) == 1
+    assert not [path for path in descriptors_of(hub.process.pid) if path.startswith(f"{hub.data}/moneta.db")]
+
+
+def test_only_the_web_process_and_the_supervisor_hold_the_socket(hub):
+    """Else what connects to a hub that is stopping would wait in its backlog for nobody."""
+    wait_until(lambda: sorted(hub.children()) == ["deliverer", "processor", "web"])
+    held = {name: listening_sockets(descriptors_of(pid)) for name, pid in hub.children().items()}
+    assert {name: len(sockets) for name, sockets in held.items()} == {"web": 1, "processor": 0, "deliverer": 0}
+    assert held["web"] == listening_sockets(descriptors_of(hub.process.pid))
 
 
 def test_the_children_of_a_killed_supervisor_stop(tmp_path):

@@ -7,24 +7,28 @@
 - A child that dies is started again after a back-off that doubles, up to a bound, and is forgotten after a quiet time.
 - SIGTERM: first the web process, so that nothing new is accepted, then the others; all within ``STOP_S_MAX``.
 - If the supervisor itself is killed, the children see their lifeline close, and stop.
-- The web process, whose imports take longest, is started first and given its settings later. Meanwhile the supervisor
-  imports what it needs itself to look at the store, so nothing heavy is imported at the top of this module.
+- The children are forked from the supervisor once it has imported what all of them need (ADR 0040): that is paid for
+  once, in time and in memory. So it has no threads and no store open when it forks, and nothing heavy is imported at
+  the top of this module: the lock and the address come first.
 """
 
 import fcntl
+import gc
+import importlib
+import multiprocessing
 import os
 import selectors
 import signal
 import socket
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from moneta.domain.limits import (
     RESTART_WAIT_S_MAX,
@@ -46,6 +50,9 @@ WEB_STOP_S_MAX: Final = 4.0
 BACKOFF_S: Final = 0.1
 QUIET_S: Final = 5.0
 PIPE_BYTES: Final = 4_096
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+_fork: Final = multiprocessing.get_context("fork")
 
 
 class StartError(Exception):
@@ -54,25 +61,19 @@ class StartError(Exception):
 
 @dataclass(slots=True)
 class Child:
-    """One supervised process: its ``module`` and what follows on the command line, then the lifeline and its pipes."""
+    """One supervised process. ``module``: its ``main`` is given the settings, and ``descriptors`` by their names."""
 
     name: str
-    module: tuple[str, ...]
-    pipes: tuple[int, ...]
-    process: subprocess.Popen[bytes] | None = None
+    module: str
+    descriptors: Mapping[str, int]
+    process: BaseProcess | None = None
     started_at: float = 0.0
     backoff_s: float = BACKOFF_S
     restart_at: float | None = field(default=None)
 
     def has_ended(self) -> bool:
         """Tell whether it was started and is no longer there."""
-        return self.process is not None and self.process.poll() is not None
-
-    def kill(self) -> None:
-        """End it at once."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
+        return self.process is not None and self.process.exitcode is not None
 
 
 def supervise(settings: Settings, *, on_ready: Callable[[str], None]) -> int:
@@ -101,7 +102,8 @@ def supervisor_lock(data_dir: Path) -> Iterator[None]:
         raise FileNotFoundError(f"{data_dir} holds no store; moneta init makes one")
     with (data_dir / LOCK_FILE).open("ab") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # A lock of the process, not of the open file as flock's is: the forked children have no part in it.
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise StartError(f"another moneta up runs on {data_dir}; stop it first") from error
         yield
@@ -140,7 +142,7 @@ class _Supervisor:
         self._settings = settings
         self._listener = listener
         self._log: FilteringBoundLogger
-        self._lifeline, self._lifeline_end = os.pipe()
+        lifeline, lifeline_end = os.pipe()
         processor, self._processor_end = os.pipe()
         deliverer, self._deliverer_end = os.pipe()
         self._ready, ready = os.pipe()
@@ -148,28 +150,33 @@ class _Supervisor:
         self._is_stopping = False
         for descriptor in (self._processor_end, self._deliverer_end, self._ready, self._signalled, self._signal_end):
             os.set_blocking(descriptor, False)
-        web = (self._processor_end, self._deliverer_end, ready, listener.fileno())
+        common = {"lifeline": lifeline, "ready": ready}
+        web = {"processor": self._processor_end, "deliverer": self._deliverer_end, "listener": listener.fileno()}
         self._children = (
-            Child("web", ("moneta.entrypoints.http",), web),
-            Child("processor", ("moneta.entrypoints.worker", "processor"), (processor, self._deliverer_end, ready)),
-            Child("deliverer", ("moneta.entrypoints.worker", "deliverer"), (deliverer, self._processor_end, ready)),
+            Child("web", "moneta.entrypoints.http.process", common | web),
+            Child(
+                "processor",
+                "moneta.entrypoints.worker.processing",
+                common | {"wake": processor, "deliverer": self._deliverer_end},
+            ),
+            Child(
+                "deliverer",
+                "moneta.entrypoints.worker.delivering",
+                common | {"wake": deliverer, "processor": self._processor_end},
+            ),
         )
+        own = (lifeline_end, self._ready, self._signalled, self._signal_end)
+        self._descriptors = {*own, *(one for child in self._children for one in child.descriptors.values())}
 
     def run(self, on_ready: Callable[[], None]) -> int:
         signal.set_wakeup_fd(self._signal_end)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOP_SIGNALS:
             signal.signal(number, self._on_stop_signal)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # only to be woken
+        self._log = self._prepare()
+        gc.freeze()  # a collection in a child would write to every page that it shares with the others
         for child in self._children:
             self._start(child)
-        try:
-            self._log = self._prepare()
-        except BaseException:
-            for child in self._children:
-                child.kill()
-            raise
-        for child in self._children:
-            self._tell_settings(child)
         if not self._wait_until_ready():
             self._stop_all()
             return 0 if self._is_stopping else 1
@@ -199,21 +206,28 @@ class _Supervisor:
         self._is_stopping = True
 
     def _start(self, child: Child) -> None:
-        # -P: the folder that the hub is started in is no place to import from.
-        pipes = (self._lifeline, *child.pipes)
-        command = [sys.executable, "-P", "-m", *child.module, *map(str, pipes)]
-        child.process = subprocess.Popen(  # noqa: S603  # our own modules, under our own interpreter
-            command, pass_fds=pipes, stdin=subprocess.PIPE, start_new_session=True
-        )
+        child.process = _fork.Process(target=self._become, args=(child,), name=child.name, daemon=True)
+        # A signal to a child that still has our handlers would be lost: it waits until the child has its own.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        child.process.start()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         child.started_at = time.monotonic()
         child.restart_at = None
-
-    def _tell_settings(self, child: Child) -> None:
-        if child.process is None or child.process.stdin is None:
-            return
-        with suppress(BrokenPipeError), child.process.stdin as file:  # it has died, and is started again
-            file.write(f"{self._settings.to_json()}\n".encode())
         self._log.info("process_started", name=child.name, pid=child.process.pid)
+
+    def _become(self, child: Child) -> NoReturn:
+        """Be the child: in the forked process, which keeps nothing of the supervisor's but what it is given."""
+        os.setsid()  # Ctrl-C is for the supervisor
+        signal.set_wakeup_fd(-1)
+        for number in (*STOP_SIGNALS, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+        for descriptor in self._descriptors.difference(child.descriptors.values()):
+            os.close(descriptor)
+        with suppress(OSError):  # what ps and top call it; on Linux alone
+            Path("/proc/self/comm").write_text(f"hub-{child.name}", encoding="ascii")
+        main = importlib.import_module(child.module).main
+        sys.exit(main(self._settings, **child.descriptors))
 
     def _wait_until_ready(self) -> bool:
         """Wait until all said ready. A child that dies before that is a fault to show, not one to hide by retrying."""
@@ -239,13 +253,12 @@ class _Supervisor:
                 self._bury(child, now)
             if child.restart_at is not None and child.restart_at <= now:
                 self._start(child)
-                self._tell_settings(child)
             if child.restart_at is not None:
                 waits.append(child.restart_at - now)
         return min(waits)
 
     def _bury(self, child: Child, now: float) -> None:
-        exit_code = None if child.process is None else child.process.returncode
+        exit_code = None if child.process is None else child.process.exitcode
         is_long_ago = now - child.started_at > QUIET_S
         child.backoff_s = BACKOFF_S if is_long_ago else min(child.backoff_s * 2, RESTART_WAIT_S_MAX)
         child.process = None
@@ -277,11 +290,11 @@ class _Supervisor:
         for _, process in running:
             process.terminate()
         for child, process in running:
-            try:
-                process.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
+            process.join(max(0.1, deadline - time.monotonic()))
+            if process.exitcode is None:
                 self._log.warning("process_killed", name=child.name)
-                child.kill()
+                process.kill()
+                process.join()
 
 
 def _drain(descriptor: int) -> bytes:

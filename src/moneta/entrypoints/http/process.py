@@ -2,17 +2,14 @@
 
 ``lifeline``: closed when the supervisor is gone, however it went. ``processor``, ``deliverer``: take a byte whenever
 there may be work for one. ``ready``: takes one line when requests are taken. ``listener``: the socket, bound by the
-supervisor. The settings come as a line on standard input, once the supervisor has seen to it that the store is there;
-the imports need not wait for that.
+supervisor.
 """
 
 import os
 import select
 import signal
 import socket
-import sys
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
@@ -29,15 +26,8 @@ from moneta.settings import Settings
 log = structlog.get_logger()
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Serve until told to stop; return the exit code.
-
-    ``arguments``: lifeline, processor, deliverer, ready, listener.
-    """
-    lifeline, processor, deliverer, ready, listener = map(int, arguments)
-    settings = Settings.read(sys.stdin)
-    if settings is None:
-        return 0
+def main(settings: Settings, *, lifeline: int, processor: int, deliverer: int, ready: int, listener: int) -> int:
+    """Serve until told to stop; return the exit code."""
     configure_logs(settings.log_level, process="web")
     threading.Thread(target=_follow, args=(lifeline,), daemon=True, name="lifeline").start()
     with embedded(settings) as hub:

@@ -4,15 +4,14 @@ There is one deliverer a store; a lock on a file sees to it, and so the leases o
 
 ``lifeline``: closed when the supervisor is gone, however it went. ``wake``: a byte whenever something may be due.
 ``processor``: takes a byte when a receiver's answer was accepted as an event. ``ready``: one line when the deliverer
-can work. The settings come as a line on standard input: see ``processing``.
+can work.
 """
 
 import asyncio
 import fcntl
 import os
 import signal
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -32,12 +31,8 @@ WAKE_BYTES_MAX: Final = 65_536
 log = structlog.get_logger()
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Work until told to stop; return the exit code. ``arguments``: lifeline, wake, processor, ready."""
-    lifeline, wake, processor, ready = map(int, arguments)
-    settings = Settings.read(sys.stdin)
-    if settings is None:
-        return 0
+def main(settings: Settings, *, lifeline: int, wake: int, processor: int, ready: int) -> int:
+    """Work until told to stop; return the exit code."""
     configure_logs(settings.log_level, process="deliverer")
     with (settings.data_dir / LOCK_FILE).open("ab") as file:
         # The deliverer of a supervisor that was killed may still be draining. Waiting for it makes us the only one.

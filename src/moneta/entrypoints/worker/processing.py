@@ -3,15 +3,11 @@
 There is one processor a store; a lock on a file sees to it, and so the leases of one that died can be forgotten.
 
 ``lifeline``: closed when the supervisor is gone, however it went. ``wake``: a byte whenever there may be an event.
-``deliverer``: takes a byte when something may be due. ``ready``: one line when the processor can work. The settings
-come as a line on standard input, once the supervisor has seen to it that the store is there; the imports need not wait
-for that.
+``deliverer``: takes a byte when something may be due. ``ready``: one line when the processor can work.
 """
 
 import fcntl
 import os
-import sys
-from collections.abc import Sequence
 from typing import Final
 
 import structlog
@@ -29,12 +25,8 @@ LOCK_FILE: Final = "processor.lock"
 log = structlog.get_logger()
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Work until told to stop; return the exit code. ``arguments``: lifeline, wake, deliverer, ready."""
-    lifeline, wake, deliverer, ready = map(int, arguments)
-    settings = Settings.read(sys.stdin)
-    if settings is None:
-        return 0
+def main(settings: Settings, *, lifeline: int, wake: int, deliverer: int, ready: int) -> int:
+    """Work until told to stop; return the exit code."""
     configure_logs(settings.log_level, process="processor")
     with (settings.data_dir / LOCK_FILE).open("ab") as file:
         # The processor of a supervisor that was killed may still be at work. Waiting for it makes us the only one.
