@@ -5,11 +5,13 @@ from itertools import chain
 
 import pytest
 
-from moneta.application.ports import DeliveryQuery, DeliveryStatus, EventStatus, EventType, WebhookType
+from moneta.application.ports import DeliveryQuery, DeliveryStatus, EventStatus, EventType, ReplayQuery, WebhookType
 from moneta.domain.errors import InvalidParameterError
+from moneta.domain.limits import ATTEMPTS_MAX
 from tests.conformance.builders import (
     MO,
     NOW,
+    NOW_S,
     PUBLISHER,
     attempt,
     change,
@@ -353,3 +355,208 @@ def test_the_cursor_of_anothers_deliveries_is_refused(post):
     cursor = post.deliveries.list(replace(ALL, visible_to=MO, limit=1)).next_cursor
     with pytest.raises(InvalidParameterError):
         post.deliveries.list(replace(ALL, visible_to=PUBLISHER, cursor=cursor))
+
+
+# Owed again.
+
+
+def owe_again(store, *webhook_ids, now=NOW):
+    return store.deliveries.owe_again(webhook_ids, now=now)
+
+
+@pytest.mark.parametrize("settle", [delivered, dead])
+def test_what_is_settled_and_owed_again_is_due_at_once_with_a_fresh_count_and_its_attempts(store, settle):
+    owed = owed_delivery()
+    owe(store, owed)
+    store.deliveries.record([failed(owed, retry_at=NOW + 1)])
+    store.deliveries.record([settle(owed, at=NOW + 2)])
+    assert owe_again(store, "msg-1", now=NOW + 10) == 1
+    record = store.deliveries.find("msg-1")
+    assert (record.status, record.next_attempt_at, len(record.attempts)) == (PENDING, NOW + 10, 2)
+    (due,) = store.deliveries.take_due(now=NOW + 10, limit=10, lease_s=60)
+    assert (due.owed, due.attempts_done) == (owed, 0)
+    store.deliveries.record([failed(owed, at=NOW + 20, retry_at=NOW + 30)])
+    (due,) = store.deliveries.take_due(now=NOW + 30, limit=10, lease_s=60)
+    assert due.attempts_done == 1
+    store.deliveries.record([delivered(owed, at=NOW + 40)])
+    record = store.deliveries.find("msg-1")
+    assert (record.status, record.next_attempt_at) == (DELIVERED, None)
+    assert [one.at for one in record.attempts] == [NOW, NOW + 2, NOW + 20, NOW + 40]
+
+
+def test_what_is_pending_and_owed_again_is_due_at_once_and_keeps_its_count(store):
+    owed = owed_delivery()
+    owe(store, owed)
+    store.deliveries.record([failed(owed, retry_at=NOW + 10**6)])
+    assert owe_again(store, "msg-1", now=NOW + 10) == 1
+    (due,) = store.deliveries.take_due(now=NOW + 10, limit=10, lease_s=60)
+    assert due.attempts_done == 1
+
+
+def test_what_is_due_already_keeps_its_moment(store):
+    owe(store, owed_delivery())
+    owe_again(store, "msg-1", now=NOW + 500)
+    assert store.deliveries.next_due() == NOW
+
+
+def test_owing_again_is_counted_and_listed_as_pending(store):
+    owed = [owed_delivery(f"msg-{number}", contract_id=f"c{number}") for number in range(3)]
+    owe(store, *owed)
+    store.deliveries.record([delivered(owed[0]), dead(owed[1]), delivered(owed[2])])
+    assert owe_again(store, "msg-0", "msg-1", "msg-9") == 2
+    assert store.deliveries.counts() == {PENDING: 2, DELIVERED: 1, DEAD: 0}
+    assert listed(store, status=PENDING) == ["msg-1", "msg-0"]
+    assert listed(store, status=DEAD) == []
+
+
+def test_owing_again_twice_owes_once(store):
+    owed = owed_delivery()
+    owe(store, owed)
+    store.deliveries.record([delivered(owed)])
+    assert [owe_again(store, "msg-1"), owe_again(store, "msg-1", "msg-1")] == [1, 2]
+    assert take(store) == ["msg-1"]
+    assert take(store) == []
+
+
+def test_an_older_message_owed_again_goes_before_what_is_pending_in_its_line(store):
+    first, second, third = (owed_delivery(f"msg-{number}", revision=number, at=NOW + number) for number in (1, 2, 3))
+    owe(store, first, second, third)
+    store.deliveries.record([delivered(first, at=NOW + 5)])
+    owe_again(store, "msg-1", now=NOW + 10)
+    assert take(store, now=NOW + 10) == ["msg-1"]
+    assert take(store, now=NOW + 10) == []
+    store.deliveries.record([delivered(first, at=NOW + 20)])
+    assert take(store, now=NOW + 20) == ["msg-2"]
+    store.deliveries.record([delivered(second, at=NOW + 30)])
+    assert take(store, now=NOW + 30) == ["msg-3"]
+
+
+def test_a_newer_message_owed_again_waits_for_the_older_ones_which_are_due_at_once(store):
+    first, second = owed_delivery("msg-1", at=NOW), owed_delivery("msg-2", revision=2, at=NOW + 1)
+    owe(store, first)
+    store.deliveries.record([dead(first)])
+    owe(store, second)
+    store.deliveries.record([delivered(second, at=NOW + 2)])
+    owe_again(store, "msg-1", now=NOW + 3)
+    store.deliveries.record([failed(first, at=NOW + 4, retry_at=NOW + 10**6)])
+    owe_again(store, "msg-2", now=NOW + 10)
+    assert take(store, now=NOW + 10) == ["msg-1"]
+    assert take(store, now=NOW + 10) == []
+    store.deliveries.record([delivered(first, at=NOW + 20)])
+    assert take(store, now=NOW + 20) == ["msg-2"]
+
+
+def test_a_message_that_fails_while_an_older_one_is_owed_again_waits_behind_it(store):
+    first, second = owed_delivery("msg-1", at=NOW), owed_delivery("msg-2", revision=2, at=NOW + 1)
+    owe(store, first, second)
+    store.deliveries.record([delivered(first, at=NOW + 2)])
+    assert take(store, now=NOW + 2) == ["msg-2"]
+    owe_again(store, "msg-1", now=NOW + 3)
+    store.deliveries.record([failed(second, at=NOW + 4, retry_at=NOW + 5)])
+    assert take(store, now=NOW + 6) == ["msg-1"]
+    assert take(store, now=NOW + 7) == []
+    store.deliveries.record([delivered(first, at=NOW + 8)])
+    assert take(store, now=NOW + 8) == ["msg-2"]
+    store.deliveries.record([delivered(second, at=NOW + 9)])
+    assert statuses(store, "msg-1", "msg-2") == [DELIVERED, DELIVERED]
+
+
+def test_the_late_result_of_a_message_put_behind_settles_it(store):
+    first, second = owed_delivery("msg-1", at=NOW), owed_delivery("msg-2", revision=2, at=NOW + 1)
+    owe(store, first, second)
+    store.deliveries.record([delivered(first, at=NOW + 2)])
+    take(store, now=NOW + 2)
+    owe_again(store, "msg-1", now=NOW + 3)
+    store.deliveries.record([delivered(second, at=NOW + 4)])
+    assert statuses(store, "msg-1", "msg-2") == [PENDING, DELIVERED]
+    assert take(store, now=NOW + 5) == ["msg-1"]
+
+
+def test_what_has_all_its_attempts_is_not_owed_again(store):
+    owed = owed_delivery()
+    owe(store, owed)
+    for number in range(ATTEMPTS_MAX - 1):
+        store.deliveries.record([failed(owed, at=NOW + number, retry_at=NOW + number)])
+    assert owe_again(store, "msg-1") == 1
+    store.deliveries.record([dead(owed, at=NOW + ATTEMPTS_MAX)])
+    assert owe_again(store, "msg-1") == 0
+    assert statuses(store, "msg-1") == [DEAD]
+
+
+def test_many_are_owed_again_at_once_by_a_race(store):
+    owed = [owed_delivery(f"msg-{number}", revision=number + 1, at=NOW + number) for number in range(6)]
+    owe(store, *owed)
+    for one in owed:
+        store.deliveries.record([delivered(one, at=NOW + 10)])
+    ids = [one.webhook_id for one in owed]
+    assert race([lambda: owe_again(store, *ids, now=NOW + 20)] * 4) == [6] * 4
+    order = []
+    for _ in owed:
+        order += take(store, now=NOW + 20)
+        store.deliveries.record([delivered(one, at=NOW + 20) for one in owed if one.webhook_id == order[-1]])
+    assert order == ids
+
+
+REPLAY = ReplayQuery(visible_to=None, limit=50)
+
+
+def to_replay(store, **members):
+    found, cursor = [], None
+    for _ in range(20):
+        page = store.deliveries.to_replay(replace(REPLAY, **{"cursor": cursor, **members}))
+        assert len(page.items) <= members.get("limit", REPLAY.limit)
+        found += page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    return found
+
+
+@pytest.mark.parametrize("limit", [1, 2, 50])
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        ({"contract_id": "c1"}, "m3 m4 m5"),
+        ({"contract_id": "c1", "visible_to": MO}, "m3 m5"),
+        ({"contract_id": "c9"}, ""),
+        ({"contract_id": "c1", "visible_to": "nobody"}, ""),
+        ({"owed_from": NOW_S, "owed_to": NOW_S + 5}, "m0 m1 m2 m3 m4 m5"),
+        ({"owed_from": NOW_S + 1, "owed_to": NOW_S + 4}, "m1 m2 m3 m4"),
+        ({"owed_from": NOW_S + 1, "owed_to": NOW_S + 4, "visible_to": PUBLISHER}, "m2 m4"),
+        ({"owed_from": NOW_S + 3, "owed_to": NOW_S + 3}, "m3"),
+        ({"owed_from": 0, "owed_to": NOW_S - 1}, ""),
+        ({"owed_from": NOW_S + 6, "owed_to": 253_402_300_799}, ""),
+        ({"owed_from": 0, "owed_to": 253_402_300_799, "visible_to": MO}, "m1 m3 m5"),
+    ],
+    ids=str,
+)
+def test_a_replay_goes_through_its_range_in_the_order_of_owing(post, members, expected, limit):
+    assert to_replay(post, limit=limit, **members) == expected.split()
+
+
+def test_a_replay_of_nothing_is_empty(store):
+    assert to_replay(store, owed_from=0, owed_to=NOW_S) == []
+    assert to_replay(store, contract_id="c1") == []
+
+
+def test_a_range_has_what_was_committed_out_of_its_order(store):
+    """Its moment is stamped before its commit, so the last of a second may be committed after the first of the next."""
+    owe(store, owed_delivery("late", at=NOW + 2_000), owed_delivery("early", at=NOW + 500, contract_id="c2"))
+    owe(store, owed_delivery("early-too", at=NOW - 1, contract_id="c3"))
+    assert to_replay(store, owed_from=NOW_S, owed_to=NOW_S) == ["early"]
+    assert sorted(to_replay(store, owed_from=NOW_S - 1, owed_to=NOW_S)) == ["early", "early-too"]
+
+
+def test_a_range_over_months_is_whole(store):
+    month_s = 31 * 24 * 3600
+    owed = [owed_delivery(f"m{n}", contract_id=f"c{n}", at=NOW + n * month_s * 1000) for n in range(4)]
+    owe(store, *owed)
+    found = to_replay(store, limit=2, owed_from=NOW_S + month_s, owed_to=NOW_S + 3 * month_s)
+    assert found == ["m1", "m2", "m3"]
+
+
+def test_the_cursor_of_another_replay_is_refused(post):
+    cursor = post.deliveries.to_replay(replace(REPLAY, contract_id="c1", limit=1)).next_cursor
+    for members in ({"contract_id": "c0"}, {"contract_id": "c1", "visible_to": MO}, {"owed_from": 0, "owed_to": NOW_S}):
+        with pytest.raises(InvalidParameterError):
+            post.deliveries.to_replay(replace(REPLAY, cursor=cursor, **members))

@@ -353,6 +353,12 @@ def test_a_key_that_has_an_answer_gets_no_other(store):
     assert one_of(store, "mo-2") is None
 
 
+def test_an_answer_without_a_change_is_remembered_once(store):
+    store.directory.remember(remembered())
+    store.directory.remember(remembered(body=b"another"))
+    assert store.directory.remembered(MO, "once") == remembered()
+
+
 # All or nothing.
 
 FINE = {

@@ -150,6 +150,7 @@ BODIES = {
     },
     "/organizations/{kind}/{organization_id}/keys/{kid}/status": {"status": "retired", "since": 1},
     "/organizations/{kind}/{organization_id}/webhook-secret": {"overlap_s": 60},
+    "/deliveries/replay": {"from": 1, "to": 2, "organization_id": "MO", "cursor": "c"},
     "/mpass": {"mo_id": "MO", "member_ref": "m", "tier": "t", "expires_at": 1, "policy": {"a": 1}, "holder_jwk": {}},
     "/mpass/{mpass_id}/status": {"status": "Locked", "reason": "r", "on_behalf_of": "user"},
     "/templates/{name}/{version}/status": {"status": "retired"},

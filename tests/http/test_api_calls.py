@@ -7,6 +7,7 @@ import pytest
 from moneta.adapters.template_reader import builtin_templates
 from moneta.signing import base64url
 from moneta.signing.tokens import make_token
+from tests.http.api_contract import check_described
 from tests.http.api_server import parties, serving
 from tests.hub import MO, PUBLISHER
 from tests.signing_examples import key_of
@@ -310,3 +311,42 @@ def test_a_token_whose_subject_can_be_nobody_is_refused_like_any_other(served, s
         headers={"authorization": f"Bearer {token}", "content-type": "application/json"},
     )
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
+
+
+class TestSendingAgain:
+    def delivery(self, served):
+        listed = served.call("GET", "/deliveries?contract_id=contract-1", served.publisher).json()
+        return listed["items"][0]["webhook_id"]
+
+    def test_a_message_is_owed_again_and_the_worker_woken(self, served):
+        served.woken.clear()
+        answer = served.call("POST", f"/deliveries/{self.delivery(served)}/redeliver", served.publisher)
+        assert (answer.status_code, answer.json()["status"]) == (202, "pending")
+        assert served.woken.is_set()
+        check_described(answer, "POST", "/deliveries/{webhook_id}/redeliver")
+
+    @pytest.mark.parametrize(("content", "status"), [(b"", 202), (b"{}", 202), (b"{ }", 400), (b'{"a": 1}', 400)])
+    def test_redelivering_takes_no_body(self, served, content, status):
+        path = f"/deliveries/{self.delivery(served)}/redeliver"
+        answer = served.call("POST", path, served.publisher, content=content)
+        assert answer.status_code == status, answer.text
+
+    def test_a_replay_is_answered_once_a_key(self, served):
+        served.woken.clear()
+        headers = {"idempotency-key": "replay-1"}
+        members = {"contract_id": "contract-1"}
+        first = served.call("POST", "/deliveries/replay", served.publisher, json=members, headers=headers)
+        assert (first.status_code, first.json()) == (202, {"count": 1, "next_cursor": None})
+        assert served.woken.is_set()
+        again = served.call("POST", "/deliveries/replay", served.publisher, json=members, headers=headers)
+        assert (again.status_code, again.json()) == (202, first.json())
+        assert again.headers["idempotency-replayed"] == "true"
+        assert "etag" not in again.headers
+        check_described(again, "POST", "/deliveries/replay")
+
+    def test_a_replay_needs_a_contract_or_a_range(self, served):
+        answer = served.call("POST", "/deliveries/replay", served.publisher, json={})
+        assert (answer.status_code, answer.json()["code"]) == (422, "missing_field")
+        check_described(answer, "POST", "/deliveries/replay")
+        answer = served.call("GET", "/deliveries/replay", served.publisher)
+        assert answer.status_code in {404, 405}

@@ -1,7 +1,8 @@
 """Every route x every role x own and other's object. The routes come from the OpenAPI document.
 
-A new route without a row here fails. A row asks for something that changes nothing, so that "allowed" shows by a status
-of its own: 412 where ``If-Match`` is stale, 422 where a member is missing, 200 where something is read.
+A new route without a row here fails. A row asks for something that changes nothing that another row sees, so that
+"allowed" shows by a status of its own: 412 where ``If-Match`` is stale, 422 where a member is missing, 200 where
+something is read, 202 where something is sent again.
 """
 
 import json
@@ -125,6 +126,8 @@ ASKS = {
     "read_contract": of_world("contract_id", "contract"),
     "list_deliveries": plain(),
     "read_delivery": of_world("webhook_id", "delivery"),
+    "redeliver": of_world("webhook_id", "delivery"),
+    "replay_deliveries": plain(content='{"contract_id": "matrix"}', headers=JSON_TYPE),
     "create_organization": of_kind(content="{}"),
     "list_organizations": of_kind(),
     "read_organization": of_organization(),
@@ -156,6 +159,8 @@ EXPECTED = {
     "read_contract":               (200, 200, 200,  200, 404,  200, 404,  403, 404),
     "list_deliveries":             (200, 200, 200,  200, 200,  200, 200,  403, 200),
     "read_delivery":               (200, 200, 200,  404, 404,  200, 404,  403, 404),
+    "redeliver":                   (202, 403, 403,  404, 404,  202, 404,  403, 404),
+    "replay_deliveries":           (202, 403, 403,  202, 202,  202, 202,  403, 202),
     "create_organization":         (422, 403, 403,  403, 403,  403, 403,  403, 403),
     "list_organizations":          (200, 200, 200,  200, 200,  200, 200,  200, 200),
     "read_organization":           (200, 200, 200,  200, 404,  200, 404,  200, 200),

@@ -14,6 +14,7 @@ from moneta.entrypoints.http.management import Management
 from tests.http.api_contract import document, operations, resolve
 from tests.http.api_server import serving
 
+BODILESS = {"redeliver"}
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -76,7 +77,7 @@ def test_an_operation_is_described_whole(method, path, operation):
     assert {"400", "500", "503"} <= statuses
     if operation["security"]:
         assert {"401", "403"} <= statuses
-    assert ("requestBody" in operation) == (method in {"POST", "PUT"})
+    assert ("requestBody" in operation) == (method in {"POST", "PUT"} and operation["operationId"] not in BODILESS)
     for answer in map(resolve, operation["responses"].values()):
         assert answer["description"]
         assert answer["content"]

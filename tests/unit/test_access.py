@@ -22,6 +22,8 @@ ME, OTHER = OrganizationId("me"), OrganizationId("other")
 PARTIES = (CallerRole.MO, CallerRole.PUBLISHER)
 CHANGES = {
     Operation.SEND_EVENT,
+    Operation.REDELIVER,
+    Operation.REPLAY_DELIVERIES,
     Operation.CREATE_ORGANIZATION,
     Operation.UPDATE_ORGANIZATION,
     Operation.CHANGE_ORGANIZATION_STATUS,

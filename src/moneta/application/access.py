@@ -29,6 +29,8 @@ class Operation(StrEnum):
     LIST_CONTRACTS = "list_contracts"
     READ_DELIVERY = "read_delivery"
     LIST_DELIVERIES = "list_deliveries"
+    REDELIVER = "redeliver"
+    REPLAY_DELIVERIES = "replay_deliveries"
     CREATE_ORGANIZATION = "create_organization"
     UPDATE_ORGANIZATION = "update_organization"
     READ_ORGANIZATION = "read_organization"
@@ -94,6 +96,8 @@ RIGHTS: Final[Mapping[Operation, Right]] = {
     Operation.LIST_CONTRACTS:              Right(ANY,      ANY,     ANY,     OWN,   OWN,       NONE),
     Operation.READ_DELIVERY:               Right(ANY,      ANY,     ANY,     OWN,   OWN,       NONE),
     Operation.LIST_DELIVERIES:             Right(ANY,      ANY,     ANY,     OWN,   OWN,       NONE),
+    Operation.REDELIVER:                   Right(ANY,      NONE,    NONE,    OWN,   OWN,       NONE),
+    Operation.REPLAY_DELIVERIES:           Right(ANY,      NONE,    NONE,    OWN,   OWN,       NONE),
     Operation.CREATE_ORGANIZATION:         Right(ANY,      NONE,    NONE,    NONE,  NONE,      NONE),
     Operation.UPDATE_ORGANIZATION:         Right(ANY,      NONE,    NONE,    OWN,   OWN,       OWN),
     Operation.READ_ORGANIZATION:           Right(ANY,      ANY,     ANY,     OWN,   OWN,       OWN),

@@ -344,7 +344,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueDelivery:
-    """A delivery whose time has come, taken under a lease. ``attempts_done`` counts the ones before."""
+    """A delivery whose time has come, taken under a lease. ``attempts_done``: since it was owed, or owed again."""
 
     owed: OwedDelivery
     attempts_done: int
@@ -388,6 +388,22 @@ class DeliveryQuery:
     cursor: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayQuery:
+    """Which deliveries to owe again, in the order in which they were owed. ``visible_to`` None: everybody's.
+
+    Those about a contract, or those owed from one moment to another.
+    """
+
+    visible_to: OrganizationId | None
+    limit: int
+    contract_id: ContractId | None = None
+    owed_from: UnixSeconds | None = None
+    owed_to: UnixSeconds | None = None
+    """Both ends are inclusive, in whole seconds."""
+    cursor: str | None = None
+
+
 class DeliveryStore(Protocol):
     """Owed messages and their attempts, in order per contract and organization."""
 
@@ -420,6 +436,17 @@ class DeliveryStore(Protocol):
 
     def list(self, query: DeliveryQuery) -> Page[DeliveryRecord]:
         """Return a page. Raises InvalidParameterError for a cursor that this store did not give."""
+
+    def to_replay(self, query: ReplayQuery) -> Page[WebhookId]:
+        """Return a page of deliveries. Raises InvalidParameterError for a cursor that this store did not give."""
+
+    def owe_again(self, webhook_ids: Sequence[WebhookId], *, now: UnixMillis) -> int:
+        """Owe each delivery again, durably, in one write; return how many are pending now.
+
+        What is settled is pending again: its attempts stay in the record, and ``attempts_done`` counts from 0. What is
+        pending keeps its count. Each stands in its line where it stood before, and the first of that line is due at
+        once, even if it is being sent just now. One with ``ATTEMPTS_MAX`` attempts that is settled stays so.
+        """
 
     def counts(self) -> Mapping[DeliveryStatus, int]:
         """Return how many deliveries stand how."""
@@ -569,6 +596,9 @@ class DirectoryStore(Protocol):
 
     def remembered(self, caller: OrganizationId, idempotency_key: str) -> RememberedAnswer | None:
         """Return what was answered to that key before."""
+
+    def remember(self, answer: RememberedAnswer) -> None:
+        """Keep an answer, durably, that no change of the directory goes with; the first one to its key stays."""
 
     def apply(self, change: DirectoryChange) -> None:
         """Write the change whole, durably.

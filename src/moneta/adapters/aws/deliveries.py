@@ -13,8 +13,9 @@ from itertools import chain, islice, zip_longest
 from typing import Final
 
 from moneta.adapters.aws.attributes import Item, Key, Value
-from moneta.adapters.aws.buckets import SHARDS, Calendar, merged
+from moneta.adapters.aws.buckets import SHARDS, Calendar, merged, shard_of
 from moneta.adapters.aws.delivery_items import (
+    attempts_since_owed,
     delivery_item,
     delivery_key,
     due_bucket,
@@ -38,10 +39,11 @@ from moneta.application.ports import (
     DueDelivery,
     OwedDelivery,
     Page,
+    ReplayQuery,
     WebhookType,
 )
 from moneta.domain.identifiers import ContractId, OrganizationId, UnixMillis, WebhookId
-from moneta.domain.limits import CACHE_ENTRIES_MAX
+from moneta.domain.limits import ATTEMPTS_MAX, CACHE_ENTRIES_MAX
 
 CANDIDATES_MAX: Final = 2_000
 """How many due deliveries one taking chooses among."""
@@ -115,6 +117,14 @@ class DynamoDBDeliveryStore:
         """See DeliveryStore.list."""
         return self._lists.list(query)
 
+    def to_replay(self, query: ReplayQuery) -> Page[WebhookId]:
+        """See DeliveryStore.to_replay."""
+        return self._lists.to_replay(query)
+
+    def owe_again(self, webhook_ids: Sequence[WebhookId], *, now: UnixMillis) -> int:
+        """See DeliveryStore.owe_again. Each delivery is a write of its own: after a crash those before it are owed."""
+        return sum(self._db.each(lambda webhook_id: self._owe_again(webhook_id, now), webhook_ids))
+
     def counts(self) -> Mapping[DeliveryStatus, int]:
         """See DeliveryStore.counts. Reads the whole table: for tests and small hubs; the deployed one has metrics."""
         counts = dict.fromkeys(DeliveryStatus, 0)
@@ -171,7 +181,7 @@ class DynamoDBDeliveryStore:
             return None
         self._align(behind, lease_ends_at)
         self._remember(first)
-        return DueDelivery(owed=owed_of_item(first), attempts_done=len(first["attempts"]))
+        return DueDelivery(owed=owed_of_item(first), attempts_done=attempts_since_owed(first))
 
     def _line(self, contract_id: ContractId, organization: OrganizationId) -> Iterator[Item]:
         """Give the deliveries of a line, the oldest first, as they are now."""
@@ -255,6 +265,40 @@ class DynamoDBDeliveryStore:
             self._align(pending[1:], result.attempt.at)
         elif pending:
             self._align(pending[1:], pending[0]["due_at"])
+
+    # Owing again.
+
+    def _owe_again(self, webhook_id: WebhookId, now: UnixMillis) -> bool:
+        """Make a delivery pending and its line due now; tell whether it is pending."""
+        key = self._key_of(webhook_id)
+        item = None if key is None else self._db.get(Table.DELIVERIES, key)
+        if item is None or not (is_pending(item) or self._reopen(item, now)):
+            return False
+        first, *behind = (one for one in self._line(*line_of(owed_of_item(item))) if is_pending(one))
+        due_at = min(first["due_at"], now)
+        self._align([first, *behind], due_at)
+        return True
+
+    def _reopen(self, item: Item, now: UnixMillis) -> bool:
+        """Make a settled delivery pending again, due now; tell whether it is pending."""
+        done = len(item["attempts"])
+        if done >= ATTEMPTS_MAX:
+            return False
+        change = "#status = :pending, #due_bucket = :bucket, #due_at = :now, #attempts_before = :done"
+        values: dict[str, Value] = {"pending": DeliveryStatus.PENDING, "now": now, "done": done}
+        values |= {"bucket": due_bucket(shard_of(item["contract_id"])), "before": item["status"]}
+        try:
+            self._db.update(
+                Table.DELIVERIES,
+                delivery_key(item),
+                f"SET {change}",
+                values=values,
+                condition="#status = :before AND size(#attempts) = :done",
+            )
+        except ConditionFailedError as error:  # Another was here first, or a late attempt came.
+            found = error.item
+            return found is not None and (is_pending(found) or self._reopen(found, now))
+        return True
 
     def _key_of(self, webhook_id: WebhookId) -> Key | None:
         """Return the key of a delivery: what this process took it does not look up, since the index lags."""

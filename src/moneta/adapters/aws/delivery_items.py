@@ -1,7 +1,8 @@
 """A delivery as the item of its table.
 
 ``place``, the sort key, holds whom it is for, the contract's revision and the time, in this order, and its own id; so
-none of them is stored twice. The attempts stand in the item, a byte string each: there are ten at most.
+none of them is stored twice. The attempts stand in the item, a byte string each, 1 KiB or a little more: there are ten
+at most, and more only of what was owed again (``attempts_before`` tells how many there were then).
 """
 
 from typing import Final
@@ -84,6 +85,11 @@ def organization_of_place(place: str) -> OrganizationId:
     return OrganizationId(place.split("#", 1)[0])
 
 
+def webhook_id_of_place(place: str) -> WebhookId:
+    """Return the id of the message."""
+    return WebhookId(place.split("#", 3)[3])
+
+
 def deliveries_kind(shard: int) -> str:
     """Return the calendar's kind that knows, by month, the organizations of a shard with deliveries."""
     return f"{DELIVERY_MONTHS}#{shard}"
@@ -117,6 +123,11 @@ def record_of(item: Item) -> DeliveryRecord:
         next_attempt_at=item.get("due_at"),
         attempts=tuple(map(attempt_of, item["attempts"])),
     )
+
+
+def attempts_since_owed(item: Item) -> int:
+    """Return how many attempts were made since a delivery was owed, or owed again."""
+    return len(item["attempts"]) - int(item.get("attempts_before", 0))
 
 
 def pack_attempt(attempt: Attempt) -> bytes:

@@ -34,6 +34,7 @@ from moneta.adapters.aws.directory_items import (
     organization_listing,
     organization_of,
     position_part,
+    remembered_item,
     remembered_key,
     remembered_of,
     template_key,
@@ -199,6 +200,10 @@ class DynamoDBDirectoryStore:
         """See DirectoryStore.remembered."""
         item = self._db.get(Table.DIRECTORY, remembered_key(caller, idempotency_key))
         return None if item is None else remembered_of(item)
+
+    def remember(self, answer: RememberedAnswer) -> None:
+        """See DirectoryStore.remember."""
+        self._db.put_new(Table.DIRECTORY, remembered_item(answer))
 
     def apply(self, change: DirectoryChange) -> None:
         """See DirectoryStore.apply."""

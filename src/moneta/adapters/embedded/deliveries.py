@@ -6,8 +6,8 @@ The rules:
    when the first is settled. So what is behind is never looked at, however much of it there is.
 2. Each look goes from organization to organization, never through the deliveries of one that is busy or disabled: a
    hundred thousand pending to a dead endpoint cost the others one step of an index.
-3. What is settled stays so: the late result of a lease that ran out adds its attempt and changes nothing else, save
-   that a dead delivery which did arrive is delivered.
+3. What is settled stays so until it is owed again: the late result of a lease that ran out adds its attempt and changes
+   nothing else, save that a dead delivery which did arrive is delivered.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from typing import Final
 import apsw
 
 from moneta.adapters.embedded.database import Database, Row, insert, row, rows, value
-from moneta.adapters.embedded.delivery_lists import list_deliveries, read_delivery
+from moneta.adapters.embedded.delivery_lists import list_deliveries, list_to_replay, read_delivery
 from moneta.adapters.embedded.directory_changes import disable_endpoint
 from moneta.adapters.embedded.events import accept_event
 from moneta.adapters.embedded.schema import (
@@ -37,8 +37,10 @@ from moneta.application.ports import (
     DueDelivery,
     OwedDelivery,
     Page,
+    ReplayQuery,
 )
 from moneta.domain.identifiers import OrganizationId, UnixMillis, WebhookId
+from moneta.domain.limits import ATTEMPTS_MAX
 
 
 def owe(writing: Writing, owed: OwedDelivery) -> None:
@@ -118,6 +120,19 @@ class SQLiteDeliveryStore:
         """See DeliveryStore.list."""
         with self._database.read() as connection:
             return list_deliveries(connection, query)
+
+    def to_replay(self, query: ReplayQuery) -> Page[WebhookId]:
+        """See DeliveryStore.to_replay."""
+        with self._database.read() as connection:
+            return list_to_replay(connection, query)
+
+    def owe_again(self, webhook_ids: Sequence[WebhookId], *, now: UnixMillis) -> int:
+        """See DeliveryStore.owe_again."""
+        with self._database.write() as connection:
+            again = [line for one in webhook_ids if (line := _owe_again(connection, one)) is not None]
+            for line in dict.fromkeys(again):
+                _bring_forward(connection, line, now=now)
+        return len(again)
 
     def counts(self) -> Mapping[DeliveryStatus, int]:
         """See DeliveryStore.counts."""
@@ -231,7 +246,10 @@ _ATTEMPT: Final = """
 INSERT INTO attempts (delivery, attempt, at, duration_ms, http_status, failure, snippet)
 VALUES (?, (SELECT count(*) + 1 FROM attempts WHERE delivery = ?), ?, ?, ?, ?, ?)
 """
-_TRY_AGAIN: Final = "UPDATE pending SET due_at = ?, attempts = attempts + 1 WHERE delivery = ?"
+# While it was being sent, an older one of its line may have been owed again; then it waits behind that one.
+_TRY_AGAIN: Final = """
+UPDATE pending SET due_at = iif(due_at IS NULL, NULL, ?), attempts = attempts + 1 WHERE delivery = ?
+"""
 _SET_STATUS: Final = "UPDATE deliveries SET status = ? WHERE delivery = ?"
 _STEP_UP: Final = "UPDATE pending SET due_at = ? WHERE delivery = ? AND due_at IS NULL"
 
@@ -243,3 +261,31 @@ def _settle(connection: apsw.Connection, delivery: int, line: Sequence[int], *, 
     behind = value(connection, _IN_LINE, line)
     if behind is not None:
         connection.execute(_STEP_UP, (result.attempt.at, behind))
+
+
+def _owe_again(connection: apsw.Connection, webhook_id: WebhookId) -> tuple[int, int] | None:
+    """Make a delivery pending, behind whatever it is behind, and return its line; None if it stays as it is."""
+    found = row(connection, _OWED, (webhook_id,))
+    if found is None:
+        return None
+    delivery, code, contract, organization = found
+    if DELIVERY_STATUSES[code] is not DeliveryStatus.PENDING:
+        if rows(connection, _ATTEMPTS_MADE, (delivery,))[0][0] >= ATTEMPTS_MAX:
+            return None
+        connection.execute(_SET_STATUS, (DELIVERY_STATUS_CODES[DeliveryStatus.PENDING], delivery))
+        connection.execute(_WAIT, (delivery, organization, contract, None))
+    return contract, organization
+
+
+def _bring_forward(connection: apsw.Connection, line: tuple[int, int], *, now: UnixMillis) -> None:
+    """Let the first of a line be due now if it is not yet, and nothing behind it."""
+    first = value(connection, _IN_LINE, line)
+    connection.execute(_STEP_BACK, (*line, first))
+    connection.execute(_STEP_FORWARD, (now, now, first))
+
+
+_ATTEMPTS_MADE: Final = "SELECT count(*) FROM attempts WHERE delivery = ?"
+_STEP_BACK: Final = """
+UPDATE pending SET due_at = NULL WHERE contract = ? AND organization = ? AND delivery <> ? AND due_at IS NOT NULL
+"""
+_STEP_FORWARD: Final = "UPDATE pending SET due_at = ? WHERE ifnull(due_at, 9e18) > ? AND delivery = ?"

@@ -12,7 +12,7 @@ import apsw
 
 from moneta.adapters.embedded.cursors import Filter, bad_cursor, make_cursor, read_cursor
 from moneta.adapters.embedded.database import Database, row, rows
-from moneta.adapters.embedded.directory_changes import apply_change
+from moneta.adapters.embedded.directory_changes import apply_change, put_remembered
 from moneta.adapters.embedded.directory_rows import (
     decode_identity,
     decode_key,
@@ -163,6 +163,11 @@ class SQLiteDirectoryStore:
             return None
         digest, body, at = found
         return RememberedAnswer(caller=caller, idempotency_key=idempotency_key, digest=digest, body=body, at=at)
+
+    def remember(self, answer: RememberedAnswer) -> None:
+        """See DirectoryStore.remember."""
+        with self._database.write() as connection:
+            put_remembered(connection, answer)
 
     def apply(self, change: DirectoryChange) -> None:
         """See DirectoryStore.apply."""

@@ -165,7 +165,7 @@ def _write_others(writing: Writing, change: DirectoryChange) -> None:
         identity = (change.identity.identity_id, change.identity.role, change.identity.created_at)
         writing.connection.execute("INSERT INTO identities (identity_id, role, created_at) VALUES (?, ?, ?)", identity)
     if change.remember is not None:
-        _put_remembered(writing.connection, change.remember)
+        put_remembered(writing.connection, change.remember)
 
 
 def _put_organization(writing: Writing, organization: Organization) -> None:
@@ -208,9 +208,10 @@ def _put_mpass(writing: Writing, mpass: MPass) -> None:
     writing.connection.execute(_PUT_MPASS, columns)
 
 
-def _put_remembered(connection: apsw.Connection, answer: RememberedAnswer) -> None:
+def put_remembered(connection: apsw.Connection, answer: RememberedAnswer) -> None:
+    """Write an answer, unless there is one to its key."""
     columns = (answer.caller, answer.idempotency_key, answer.digest, answer.body, answer.at)
-    connection.execute("INSERT INTO remembered VALUES (?, ?, ?, ?, ?)", columns)
+    connection.execute("INSERT INTO remembered VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", columns)
 
 
 _PUT_ORGANIZATION: Final = """

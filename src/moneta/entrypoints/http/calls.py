@@ -58,7 +58,8 @@ class BodyKind:
     bytes_max: int
 
 
-NO_BODY: Final = BodyKind((), 0)
+EMPTY_DOCUMENT: Final = b"{}"
+NO_BODY: Final = BodyKind((), len(EMPTY_DOCUMENT))
 JSON_BODY: Final = BodyKind(JSON_TYPES, MANAGEMENT_BYTES_MAX)
 YAML_BODY: Final = BodyKind(YAML_TYPES, TEMPLATE_BYTES_MAX)
 
@@ -104,8 +105,9 @@ class Route:
     """One row: a method on a path, who may, what it takes, what does it, and what it answers.
 
     ``request``: the shapes that a JSON body may have. ``location`` of a 201: the path of what was made, from the names
-    of the path and the members of the answer. ``is_revised``: the answer has an ``ETag``. ``problems``: the codes that
-    this call can give beyond those that follow from the other columns.
+    of the path and the members of the answer. ``is_revised``: the answer has an ``ETag``. ``is_deferred``: it is kept
+    durably, and the worker does it: 202. ``problems``: the codes that this call can give beyond those that follow from
+    the other columns.
     """
 
     method: str
@@ -121,6 +123,7 @@ class Route:
     is_conditional: bool = False
     is_idempotent: bool = False
     location: str | None = None
+    is_deferred: bool = False
     problems: tuple[type[Refused], ...] = ()
 
     @property
@@ -131,6 +134,8 @@ class Route:
     @property
     def status(self) -> int:
         """The status of a call that did what was asked."""
+        if self.is_deferred:
+            return 202
         return 200 if self.location is None else 201
 
 
@@ -223,7 +228,8 @@ def _kind(path: Mapping[str, str]) -> OrganizationKind:
 
 def _read_content(route: Route, headers: Headers, body: bytes | Refused) -> tuple[Mapping[str, Value], bytes]:
     if route.body is NO_BODY:
-        if body != b"":
+        # Some clients can't POST without a document.
+        if body != b"" and (route.method, body) != ("POST", EMPTY_DOCUMENT):
             raise MalformedRequestError("body: expected none")
         return {}, b""
     check_content_type(headers, route.body.media_types)

@@ -240,6 +240,8 @@ def _parameter(name: str, schema: Node, description: str) -> Node:
 
 
 def _answer_headers(route: Route) -> Sequence[str]:
+    if route.is_deferred:
+        return ("Idempotency-Replayed",) if route.is_idempotent else ()
     made = () if route.location is None else ("Location", "Idempotency-Replayed")
     is_revised = route.location is not None or route.is_conditional or route.is_revised
     return (*made, "ETag") if is_revised else made

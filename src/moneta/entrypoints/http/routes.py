@@ -7,7 +7,15 @@ no token (``open_routes``).
 
 from typing import Final
 
-from moneta.application import mpasses, organization_keys, organizations, queries, templates, webhook_secrets
+from moneta.application import (
+    mpasses,
+    organization_keys,
+    organizations,
+    queries,
+    redelivery,
+    templates,
+    webhook_secrets,
+)
 from moneta.application.access import Operation
 from moneta.domain import errors
 from moneta.domain.identifiers import ContractId, EventId, KeyId, MPassId, WebhookId
@@ -66,6 +74,31 @@ ROUTES: Final = (
         summary="A webhook message with its attempts",
         use_case=lambda call: queries.read_delivery(call.hub, call.caller, WebhookId(call.path["webhook_id"])),
         answer=schemas.DeliveryDocument,
+    ),
+    Route(
+        method="POST",
+        path="/deliveries/{webhook_id}/redeliver",
+        operation=Operation.REDELIVER,
+        summary="Send a webhook message again, under the same webhook-id, whatever became of it",
+        use_case=lambda call: redelivery.redeliver(call.hub, call.caller, WebhookId(call.path["webhook_id"])),
+        answer=schemas.DeliveryDocument,
+        is_deferred=True,
+        problems=NO_WAY,
+    ),
+    Route(
+        method="POST",
+        path="/deliveries/replay",
+        operation=Operation.REPLAY_DELIVERIES,
+        summary="Send the webhook messages of a contract, or of a range of time, again",
+        use_case=lambda call: redelivery.replay_deliveries(
+            call.hub, call.caller, call.members, idempotency_key=call.idempotency_key
+        ),
+        answer=schemas.ReplayDocument,
+        body=JSON_BODY,
+        request=(schemas.ContractReplay, schemas.RangeReplay),
+        is_idempotent=True,
+        is_deferred=True,
+        problems=(errors.NotFoundError,),
     ),
     # Organizations and their keys.
     Route(

@@ -235,6 +235,30 @@ class DeliveryPage(Struct, forbid_unknown_fields=True):
     next_cursor: str | None
 
 
+class ContractReplay(Struct, forbid_unknown_fields=True):
+    """All messages about a contract. ``organization_id``: only its own; the operator alone may name another."""
+
+    contract_id: ChosenId
+    organization_id: ChosenId | UnsetType = UNSET
+    cursor: str | UnsetType = UNSET
+
+
+class RangeReplay(Struct, forbid_unknown_fields=True, rename={"owed_from": "from", "owed_to": "to"}):
+    """All messages owed from one second to another, both inclusive."""
+
+    owed_from: Seconds
+    owed_to: Seconds
+    organization_id: ChosenId | UnsetType = UNSET
+    cursor: str | UnsetType = UNSET
+
+
+class ReplayDocument(Struct, forbid_unknown_fields=True):
+    """How many messages are owed now; ``next_cursor``, sent as ``cursor`` beside the same range, goes on."""
+
+    count: Annotated[int, Meta(ge=0)]
+    next_cursor: str | None
+
+
 # Organizations and keys.
 
 
