@@ -35,8 +35,11 @@ class Served:
 
 
 @contextmanager
-def serving(folder, *, tls=None):
-    """Give a hub that answers; ``tls``: the paths of a certificate and its key, and the context that trusts it."""
+def serving(folder, *, tls=None, **limits):
+    """Give a hub that answers; ``tls``: the paths of a certificate and its key, and the context that trusts it.
+
+    ``limits``: those of ``WebApp``.
+    """
     test_hub = make_hub(folder)
     cert, key, context = tls or (None, None, None)
     listener = listening_socket("127.0.0.1", 0)
@@ -49,6 +52,7 @@ def serving(folder, *, tls=None):
         wake_processor=served.woken.set,
         wake_deliverer=lambda: None,
         worker_alive=lambda: served.is_worker_alive,
+        **limits,
     )
     is_ready = threading.Event()
     server = make_server(app, ready=lambda _port: is_ready.set(), tls_cert=cert, tls_key=key)
@@ -66,6 +70,6 @@ def serving(folder, *, tls=None):
         test_hub.close()
 
 
-def parties(test_hub):
+def parties(test_hub, mo="MOA", publisher="PUBA"):
     """Give an active MO and publisher."""
-    return test_hub.register(MO, "MOA"), test_hub.register(PUBLISHER, "PUBA")
+    return test_hub.register(MO, mo), test_hub.register(PUBLISHER, publisher)

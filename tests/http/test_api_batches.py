@@ -7,11 +7,12 @@ from contextlib import contextmanager
 import pytest
 
 from moneta.application.ingest_events import Accepted, EventRequest
-from moneta.domain.errors import InternalError, StoreUnavailableError, UnauthorizedError, UnavailableError
+from moneta.domain.errors import HubBusyError, InternalError, StoreUnavailableError, UnauthorizedError, UnavailableError
 from moneta.entrypoints.http.event_batches import EventBatches
 from tests.hub import CountedRandomness
 
 WAIT_S = 5
+MO, PUBLISHER = "mo", "publisher"
 
 
 def request(name):
@@ -67,8 +68,8 @@ def test_what_comes_while_a_batch_is_written_is_the_next_batch():
 
     async def run():
         with batching(ingest) as batches:
-            first = await started(ingest, batches.accept(request("a")))
-            rest = [asyncio.ensure_future(batches.accept(request(name))) for name in "bcd"]
+            first = await started(ingest, batches.accept(request("a"), MO))
+            rest = [asyncio.ensure_future(batches.accept(request(name), MO)) for name in "bcd"]
             await asyncio.sleep(0)
             assert batches.waiting == 3
             ingest.may_go.set()
@@ -84,7 +85,7 @@ def test_those_of_one_turn_of_the_loop_share_a_batch():
 
     async def run():
         with batching(ingest) as batches:
-            await asyncio.gather(*(batches.accept(request(name)) for name in "abc"))
+            await asyncio.gather(*(batches.accept(request(name), MO) for name in "abc"))
 
     asyncio.run(run())
     assert ingest.batches == [["a", "b", "c"]]
@@ -95,7 +96,7 @@ def test_a_batch_has_a_size():
 
     async def run():
         with batching(ingest, batch_max=2) as batches:
-            await asyncio.gather(*(batches.accept(request(name)) for name in "abcde"))
+            await asyncio.gather(*(batches.accept(request(name), MO) for name in "abcde"))
 
     asyncio.run(run())
     assert ingest.batches == [["a", "b"], ["c", "d"], ["e"]]
@@ -106,17 +107,57 @@ def test_more_than_can_wait_is_told_to_come_back():
 
     async def run():
         with batching(ingest, waiting_max=1) as batches:
-            first = await started(ingest, batches.accept(request("a")))
-            second = asyncio.ensure_future(batches.accept(request("b")))
+            first = await started(ingest, batches.accept(request("a"), MO))
+            second = asyncio.ensure_future(batches.accept(request("b"), MO))
             await asyncio.sleep(0)
-            refused = await batches.accept(request("c"))
+            refused = await batches.accept(request("c"), MO)
             ingest.may_go.set()
             await asyncio.gather(first, second)
             return refused
 
     refused = asyncio.run(run())
-    assert isinstance(refused, UnavailableError)
+    assert isinstance(refused, HubBusyError)
     assert refused.facts == {"retry_after_s": 1}
+
+
+def sent_while_one_is_written(callers, **limits):
+    """Send an event of each of ``callers`` while another is written; give the batches, and the answers by name."""
+    ingest = Ingest(is_held=True)
+
+    async def run():
+        with batching(ingest, **limits) as batches:
+            first = await started(ingest, batches.accept(request("first"), MO))
+            sent = {}
+            for number, caller_id in enumerate(callers):
+                name = f"{caller_id} {number}"
+                sent[name] = asyncio.ensure_future(batches.accept(request(name), caller_id))
+                await asyncio.sleep(0)
+            ingest.may_go.set()
+            await first
+            return {name: await answer for name, answer in sent.items()}
+
+    answers = asyncio.run(run())
+    return ingest.batches[1:], answers
+
+
+def test_callers_take_turns():
+    batches, _ = sent_while_one_is_written([MO, MO, MO, MO, PUBLISHER, "third", PUBLISHER], batch_max=4)
+    assert batches == [["mo 0", "publisher 4", "third 5", "mo 1"], ["publisher 6", "mo 2", "mo 3"]]
+
+
+@pytest.mark.parametrize(
+    ("callers", "refused"),
+    [
+        ([MO, MO, MO, MO], ["mo 3"]),
+        ([MO, MO, MO, PUBLISHER], ["mo 2"]),
+        ([MO, MO, PUBLISHER, PUBLISHER], ["publisher 3"]),
+        ([MO, MO, MO, PUBLISHER, "third"], ["mo 1", "mo 2"]),
+        ([MO, PUBLISHER, "third", "fourth"], ["fourth 3"]),
+    ],
+)
+def test_the_longest_line_gives_way(callers, refused):
+    _, answers = sent_while_one_is_written(callers, waiting_max=3)
+    assert sorted(name for name, answer in answers.items() if isinstance(answer, HubBusyError)) == sorted(refused)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +174,7 @@ def test_the_worker_is_woken_only_for_what_is_new(names, is_replay, wakes):
 
     async def run():
         batches = EventBatches(ingest, wake=lambda: woken.append(1), randomness=CountedRandomness())
-        await asyncio.gather(*(batches.accept(request(name)) for name in names))
+        await asyncio.gather(*(batches.accept(request(name), MO) for name in names))
         batches.close()
 
     asyncio.run(run())
@@ -145,8 +186,8 @@ def test_a_store_that_can_not_write_is_everybodys_503_and_the_next_batch_is_trie
 
     async def run():
         with batching(ingest) as batches:
-            failed = await asyncio.gather(*(batches.accept(request(name)) for name in "ab"))
-            return failed, await batches.accept(request("c"))
+            failed = await asyncio.gather(*(batches.accept(request(name), MO) for name in "ab"))
+            return failed, await batches.accept(request("c"), MO)
 
     failed, later = asyncio.run(run())
     assert [type(answer) for answer in failed] == [UnavailableError, UnavailableError]
@@ -158,7 +199,7 @@ def test_a_bug_met_by_one_event_is_not_the_others():
 
     async def run():
         with batching(ingest) as batches:
-            return await asyncio.gather(*(batches.accept(request(name)) for name in "abc"))
+            return await asyncio.gather(*(batches.accept(request(name), MO) for name in "abc"))
 
     answers = asyncio.run(run())
     assert [type(answer) for answer in answers] == [Accepted, InternalError, Accepted]
@@ -171,9 +212,9 @@ def test_a_client_that_went_away_leaves_the_others_their_answer():
 
     async def run():
         with batching(ingest) as batches:
-            first = await started(ingest, batches.accept(request("a")))
-            second = asyncio.ensure_future(batches.accept(request("b")))
-            third = asyncio.ensure_future(batches.accept(request("c")))
+            first = await started(ingest, batches.accept(request("a"), MO))
+            second = asyncio.ensure_future(batches.accept(request("b"), MO))
+            third = asyncio.ensure_future(batches.accept(request("c"), MO))
             await asyncio.sleep(0)
             second.cancel()
             ingest.may_go.set()

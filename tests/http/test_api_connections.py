@@ -35,8 +35,8 @@ class SkippingLoop(asyncio.SelectorEventLoop):
 
 
 async def echo(scope, receive, send):
-    """Read the body; answer with its length, or with a great deal."""
-    size, more = 0, True
+    """Read the body, unless asked not to; answer with its length, or with a great deal."""
+    size, more = 0, scope["path"] != "/early"
     while more:
         message = await receive()
         size, more = size + len(message.get("body", b"")), message.get("more_body", False)
@@ -133,6 +133,18 @@ def test_an_idle_connection_is_kept_for_the_next_request():
         assert connection.is_open
         await connection.send(GET)
         assert (await connection.reader.read(10_000)).count(b"HTTP/1.1 200 OK") >= 1
+
+    guarded(scenario)
+
+
+def test_a_connection_whose_body_came_after_its_answer_is_closed_in_the_end():
+    async def scenario(connection):
+        await connection.send(b"POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{")
+        await connection.send(b"}")
+        await connection.skip(KEEP_ALIVE_S_MAX - 1)
+        assert connection.is_open
+        await connection.skip(2)
+        assert not connection.is_open
 
     guarded(scenario)
 
@@ -253,12 +265,27 @@ def test_a_body_that_ends_early_is_nobodys_failure(served):
     assert served.client.get("/health").status_code == 200
 
 
+ASKING = (
+    b"POST /event HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 1000000\r\nExpect: 100-continue\r\n"
+)
+
+
 def test_who_asks_before_sending_too_much_is_told_at_once(served):
-    sent = (
-        b"POST /event HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-        b"Content-Length: 1000000\r\nExpect: 100-continue\r\n\r\n"
-    )
-    assert exchange(served.port, sent).startswith(b"HTTP/1.1 413 ")
+    token = served.test_hub.token(served.test_hub.console).encode("ascii")
+    answer = exchange(served.port, ASKING + b"Authorization: Bearer " + token + b"\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+def test_who_asks_without_a_token_is_told_at_once_and_closed(served):
+    assert exchange(served.port, ASKING + b"\r\n").startswith(b"HTTP/1.1 401 ")
+
+
+def test_a_body_that_nobody_vouches_for_is_not_waited_for(served):
+    sent = b"POST /event HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 200000\r\n\r\n{"
+    with socket.create_connection(("127.0.0.1", served.port), timeout=5) as connection:
+        connection.sendall(sent)
+        assert connection.recv(100).startswith(b"HTTP/1.1 401 ")
 
 
 def test_many_slow_connections_hold_nobody_up(served):
@@ -342,10 +369,12 @@ import sys
 from pathlib import Path
 from moneta.entrypoints.http.server import serve
 from moneta.entrypoints.listener import listening_socket
+from moneta.settings import Settings
 from tests.hub import make_hub
 test_hub = make_hub(Path(sys.argv[1]))
 serve(test_hub.hub, listener=listening_socket("127.0.0.1", 0), ready=lambda port: print(port, flush=True),
-      wake_processor=lambda: None, wake_deliverer=lambda: None, worker_alive=lambda: True)
+      wake_processor=lambda: None, wake_deliverer=lambda: None, worker_alive=lambda: True,
+      settings=Settings(data_dir=Path(sys.argv[1])))
 test_hub.close()
 print("drained", flush=True)
 """

@@ -44,7 +44,7 @@ def test_no_two_refusals_share_a_code():
 def test_a_row_has_a_code_a_real_status_a_title_and_a_sentence(error):
     row = PROBLEM_TYPES[error]
     assert re.fullmatch(r"[a-z][a-z0-9_]{2,40}", error.code)
-    assert HTTPStatus(row.status) < 500 or error.code in {"unavailable", "internal_error"}
+    assert HTTPStatus(row.status) < 500 or error.code in {"unavailable", "hub_busy", "internal_error"}
     assert row.title
     assert row.explanation.endswith(".")
     assert http_status(error("x")) == row.status

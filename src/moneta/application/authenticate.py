@@ -63,6 +63,15 @@ def authenticate(hub: Hub, token_text: str | None, *, is_fresh: bool = False) ->
     return caller
 
 
+def claimed_subject(token_text: str) -> OrganizationId:
+    """Return whom a token says it speaks for, which nobody has verified.
+
+    Raises:
+        UnauthorizedError: It has not the form of a token.
+    """
+    return _parsed(token_text).subject
+
+
 # A token is used for many requests, so what can't change about it is remembered: its claims, and that a key verified
 # it. Keys, status and time are judged on every call. Only what succeeds is remembered; a fault raises, and is not.
 

@@ -282,10 +282,17 @@ PROBLEM_TYPES: Final[Mapping[type[Refused], ProblemType]] = {
         "The template has problems; `problems` lists each with its line.",
     ),
     # The hub's own.
-    errors.OverloadedError: ProblemType(
+    errors.TooManyRequestsError: ProblemType(
         429,
         "Too many requests",
-        "More than the caller may send now; `Retry-After` says in how many seconds to try again.",
+        "More than the caller may send now; `Retry-After` says in how many seconds to try again, `RateLimit` what is "
+        "left. Nothing of the request was kept.",
+    ),
+    errors.HubBusyError: ProblemType(
+        503,
+        "Hub busy",
+        "The hub has accepted as much as it can process and deliver in time, and refuses the rest early; "
+        "`Retry-After` says in how many seconds to try again. Nothing of the request was kept.",
     ),
     errors.UnavailableError: ProblemType(
         503,

@@ -353,10 +353,16 @@ class TemplateInvalidError(Refused):
 # The hub's own.
 
 
-class OverloadedError(Refused):
-    """More than the caller may send, or than the hub will queue; ``retry_after_s`` says when to try again."""
+class TooManyRequestsError(Refused):
+    """More than the caller may send; ``retry_after_s`` says when to try again."""
 
     code = "too_many_requests"
+
+
+class HubBusyError(Refused):
+    """More than the hub can bring to its end in time, or hold meanwhile; nothing was kept."""
+
+    code = "hub_busy"
 
 
 class UnavailableError(Refused):

@@ -89,6 +89,11 @@ REFUSED_BODY_BYTES_MAX:      Final = 16 * 1024 * 1024
 CONNECTIONS_MAX:             Final = 4_096
 EVENTS_WAITING_MAX:          Final = 4_096
 CALLS_WAITING_MAX:           Final = 256
+CALLS_OF_CALLER_MAX:         Final = 64
+TOKENS_WAITING_MAX:          Final = 256
+FALSE_TOKENS_MAX:            Final = 100
+HELD_BYTES_MAX:              Final = 64 * 1024 * 1024
+HELD_BYTES_OF_CALLER_MAX:    Final = 32 * 1024 * 1024
 
 SEND_TIMEOUT_S:              Final = 15
 CONNECT_TIMEOUT_S:           Final = 5

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from moneta.entrypoints.cli.options import DataDir, checked_base_url, examples
-from moneta.settings import HOST_DEFAULT, PORT_DEFAULT, Settings
+from moneta.settings import HOST_DEFAULT, PORT_DEFAULT, RATE_BURST_DEFAULT, RATE_LIMIT_DEFAULT, Settings
 
 OPERATOR = "operator"
 
@@ -99,6 +99,12 @@ def up(
     log_level: Annotated[
         LogLevel, typer.Option(metavar="|".join(LogLevel), help="How much the log on standard error says.")
     ] = LogLevel.INFO,
+    rate_limit: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Requests a second of each organization; 0 for any number.")
+    ] = RATE_LIMIT_DEFAULT,
+    rate_burst: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Requests that an organization may send at once.")
+    ] = RATE_BURST_DEFAULT,
 ) -> None:
     """Serve the hub, until SIGTERM or Ctrl-C. Prints one line, `ready <base URL>`, when it takes requests."""
     from moneta.entrypoints.supervisor import supervise  # noqa: PLC0415  # see the package's docstring
@@ -115,6 +121,8 @@ def up(
         tls_cert=None if tls_cert is None else tls_cert.absolute(),
         tls_key=None if tls_key is None else tls_key.absolute(),
         log_level=log_level,
+        rate_limit=rate_limit,
+        rate_burst=rate_burst,
     )
     for path in (settings.tls_cert, settings.tls_key):
         if path is not None:

@@ -11,6 +11,9 @@ from moneta.entrypoints.http.asgi import Send
 
 AnswerHeaders = tuple[tuple[bytes, bytes], ...]
 
+RETRY_AFTER_S: Final = 1
+"""What ``Retry-After`` says where nothing tells how long it will last."""
+
 JSON: Final = b"application/json"
 PROBLEM: Final = b"application/problem+json"
 

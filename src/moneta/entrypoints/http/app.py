@@ -21,8 +21,10 @@ from moneta.entrypoints.http.calls import Calls
 from moneta.entrypoints.http.event_batches import EventBatches
 from moneta.entrypoints.http.event_route import EventRoute
 from moneta.entrypoints.http.failures import internal_error
+from moneta.entrypoints.http.gate import Gate
 from moneta.entrypoints.http.metrics import Metrics
 from moneta.entrypoints.http.open_routes import PROBES, Service, answer_open
+from moneta.settings import RATE_BURST_DEFAULT, RATE_LIMIT_DEFAULT
 
 PROBES_BY_PATH: Final = {route.path: route for route in PROBES}
 READING: Final = frozenset({"GET", "HEAD"})
@@ -32,7 +34,7 @@ class WebApp:
     """The ASGI application of one hub, with the threads that answer for it. ``close`` ends them.
 
     ``wake_processor``: see ``EventBatches``; both are called after a change by a management call too.
-    ``worker_alive`` answers for ``GET /ready``.
+    ``worker_alive`` answers for ``GET /ready``. ``rate_limit``, ``rate_burst``: see ``Settings``.
     """
 
     def __init__(
@@ -42,15 +44,18 @@ class WebApp:
         wake_processor: Callable[[], None],
         wake_deliverer: Callable[[], None],
         worker_alive: Callable[[], bool],
+        rate_limit: int = RATE_LIMIT_DEFAULT,
+        rate_burst: int = RATE_BURST_DEFAULT,
     ) -> None:
         self._hub = hub
         self._wakers = (wake_processor, wake_deliverer)
         self._metrics = Metrics()
         self._batches = EventBatches(partial(ingest_events, hub), wake=wake_processor, randomness=hub.randomness)
         self._metrics.events_waiting.set_function(lambda: self._batches.waiting)
-        self._calls = Calls(hub, self._metrics)
+        self._gate = Gate.of(hub, rate_limit=rate_limit, rate_burst=rate_burst)
+        self._calls = Calls(hub, self._metrics, self._gate)
         self._service = Service(hub=hub, metrics=self._metrics, worker_alive=worker_alive)
-        self._event = EventRoute(self._batches, self._metrics, hub.randomness)
+        self._event = EventRoute(self._batches, self._metrics, hub.randomness, self._gate)
         self._management: Application = self._once_loaded
         self._loading: asyncio.Future[Application] | None = None
 
@@ -76,6 +81,7 @@ class WebApp:
         """Let what is under way end."""
         self._batches.close()
         self._calls.close()
+        self._gate.callers.close()
 
     async def _once_loaded(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

@@ -5,15 +5,18 @@
 3. The query, the conditions in the headers, and the body, strictly.
 4. The use case, and its document as JSON.
 
-The use cases wait for the disk, so they run in a few threads beside the event loop.
+Before all that: whose token it is and how many requests it sent (``callers``, ``rate_limits``), so that nobody's body
+is read, and no thread is taken, for one who may not send it. The use cases wait for the disk, so they run in a few
+threads beside the event loop.
 """
 
 import asyncio
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 from urllib.parse import quote
 
@@ -23,14 +26,21 @@ from moneta.application.access import Operation, authorize, check_right, not_fou
 from moneta.application.authenticate import Caller, authenticate
 from moneta.application.documents import Document, to_json
 from moneta.application.ports import Hub
-from moneta.domain.errors import MalformedRequestError, Refused, TryAgainError, UnavailableError
+from moneta.domain.errors import HubBusyError, MalformedRequestError, Refused, TryAgainError, UnavailableError
 from moneta.domain.identifiers import OrganizationId, is_chosen_id
 from moneta.domain.ijson import Value, parse_object
-from moneta.domain.limits import CALLS_WAITING_MAX, MANAGEMENT_BYTES_MAX, TEMPLATE_BYTES_MAX, TEMPLATE_VERSION_MAX
+from moneta.domain.limits import (
+    CALLS_OF_CALLER_MAX,
+    CALLS_WAITING_MAX,
+    MANAGEMENT_BYTES_MAX,
+    TEMPLATE_BYTES_MAX,
+    TEMPLATE_VERSION_MAX,
+)
 from moneta.domain.organizations import OrganizationKind
-from moneta.entrypoints.http.answers import Answer, AnswerHeaders, problem_answer
+from moneta.entrypoints.http.answers import RETRY_AFTER_S, Answer, AnswerHeaders, problem_answer
 from moneta.entrypoints.http.asgi import Receive, Scope
 from moneta.entrypoints.http.failures import internal_error
+from moneta.entrypoints.http.gate import Gate
 from moneta.entrypoints.http.metrics import Metrics
 from moneta.entrypoints.http.requests import (
     JSON_TYPES,
@@ -45,7 +55,7 @@ from moneta.entrypoints.http.requests import (
 )
 
 THREADS: Final = 4
-RETRY_AFTER_S: Final = 1
+UNAUTHORIZED: Final = 401
 _VERSION: Final = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
 REPLAYED: Final[AnswerHeaders] = ((b"idempotency-replayed", b"true"),)
 
@@ -142,35 +152,56 @@ class Route:
 class Calls:
     """Runs calls in threads; ``answer`` and ``close`` belong to one event loop."""
 
-    def __init__(self, hub: Hub, metrics: Metrics) -> None:
+    def __init__(self, hub: Hub, metrics: Metrics, gate: Gate) -> None:
         self._hub = hub
         self._metrics = metrics
+        self._gate = gate
         self._waiting = 0
+        self._of_caller: Counter[OrganizationId] = Counter()
         self._threads = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="call")
 
     async def answer(self, route: Route, scope: Scope, receive: Receive) -> Answer:
         """Return the answer to one request that came to ``route``."""
         started = time.perf_counter()
-        body: bytes | Refused = b""
         try:
-            body = await read_body(scope["headers"], receive, bytes_max=route.body.bytes_max, what="body")
+            answer = await self._answer_known(route, scope, receive)
         except Refused as refusal:
-            body = refusal  # told only to who may call
-        answer = await self.run(route.operation, lambda: answer_call(self._hub, route, scope, body))
+            answer = self._refused(route.operation, refusal, self._gate.quota.refusal_headers(refusal))
+        except Exception as error:  # noqa: BLE001  # as in ``run``
+            answer = self._refused(route.operation, internal_error(error, self._hub.randomness, where=route.operation))
         self._metrics.answered(route.operation, time.perf_counter() - started)
         return answer
+
+    async def _answer_known(self, route: Route, scope: Scope, receive: Receive) -> Answer:
+        token = bearer_token(scope["headers"])
+        caller_id, quota = await self._gate.enter(token)
+        if self._of_caller[caller_id] >= CALLS_OF_CALLER_MAX:
+            raise HubBusyError("more calls of this caller than can wait", retry_after_s=RETRY_AFTER_S)
+        self._of_caller[caller_id] += 1
+        try:
+            with self._gate.held.of(caller_id) as held:
+                body = await _body(route, scope, receive, held.add)
+                answer = await self.run(route.operation, lambda: answer_call(self._hub, route, scope, body))
+        finally:
+            self._of_caller[caller_id] -= 1
+            if not self._of_caller[caller_id]:
+                del self._of_caller[caller_id]
+        if answer.status == UNAUTHORIZED:
+            self._gate.callers.forget(token)
+        return replace(answer, headers=(*answer.headers, *quota))
 
     async def run(self, name: str, answer: Callable[[], Answer]) -> Answer:
         """Return what ``answer`` gives in a thread, or the problem that it meets; ``name`` is for logs and figures."""
         if self._waiting >= CALLS_WAITING_MAX:
-            return self._refused(name, _unavailable("more calls than can be answered at once"))
+            return self._refused(name, HubBusyError("more calls than can wait", retry_after_s=RETRY_AFTER_S))
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, answer)
         except Refused as refusal:
             return self._refused(name, refusal)
         except TryAgainError:
-            return self._refused(name, _unavailable("the store could not be read or written"))
+            unavailable = UnavailableError("the store could not be read or written", retry_after_s=RETRY_AFTER_S)
+            return self._refused(name, unavailable)
         except Exception as error:  # noqa: BLE001  # the last line of defence: logged, and answered with an id
             return self._refused(name, internal_error(error, self._hub.randomness, where=name))
         finally:
@@ -180,9 +211,19 @@ class Calls:
         """Let what is under way end, and the threads with it."""
         self._threads.shutdown(wait=True)
 
-    def _refused(self, name: str, refusal: Refused) -> Answer:
+    def _refused(self, name: str, refusal: Refused, headers: AnswerHeaders = ()) -> Answer:
         self._metrics.refused(name, refusal.code)
-        return problem_answer(refusal)
+        return problem_answer(refusal, headers=headers)
+
+
+async def _body(route: Route, scope: Scope, receive: Receive, hold: Callable[[int], None]) -> bytes | Refused:
+    """Return the body, or what is wrong with it, which is told only to who may call."""
+    try:
+        return await read_body(scope["headers"], receive, bytes_max=route.body.bytes_max, what="body", hold=hold)
+    except HubBusyError:
+        raise
+    except Refused as refusal:
+        return refusal
 
 
 def answer_call(hub: Hub, route: Route, scope: Scope, body: bytes | Refused) -> Answer:
@@ -247,7 +288,3 @@ def _document_answer(route: Route, path: Mapping[str, str], document: Document) 
     if document.is_replay:
         headers += REPLAYED
     return Answer(status=route.status, body=to_json(document.body), headers=headers)
-
-
-def _unavailable(detail: str) -> UnavailableError:
-    return UnavailableError(detail, retry_after_s=RETRY_AFTER_S)

@@ -2,6 +2,9 @@
 
 One thread writes. While it makes a batch durable, the event loop gathers the next one; so a lone event waits for
 nothing, and under load the batches grow until one fsync serves hundreds.
+
+Each caller's events wait in a line of their own. A batch takes one from each line in turn, and when there is no room
+for one more, the longest line gives way: so a flood by one of them delays and crowds out nobody else.
 """
 
 import asyncio
@@ -9,21 +12,20 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Final
 
 import structlog
 
 from moneta.application.ingest_events import Accepted, EventRequest
 from moneta.application.ports import Randomness
-from moneta.domain.errors import Refused, StoreUnavailableError, UnavailableError
+from moneta.domain.errors import HubBusyError, Refused, StoreUnavailableError, UnavailableError
+from moneta.domain.identifiers import OrganizationId
 from moneta.domain.limits import EVENTS_WAITING_MAX, INGEST_BATCH_MAX
+from moneta.entrypoints.http.answers import RETRY_AFTER_S
 from moneta.entrypoints.http.failures import internal_error
 
 Verdict = Accepted | Refused
 Ingest = Callable[[Sequence[EventRequest]], Sequence[Verdict]]
 Waiting = tuple[EventRequest, "asyncio.Future[Verdict]"]
-
-RETRY_AFTER_S: Final = 1
 
 log = structlog.get_logger()
 
@@ -49,22 +51,25 @@ class EventBatches:
         self._randomness = randomness
         self._batch_max = batch_max
         self._waiting_max = waiting_max
-        self._waiting: deque[Waiting] = deque()
+        self._lines: dict[OrganizationId, deque[Waiting]] = {}
+        self._turns: deque[OrganizationId] = deque()
+        self.waiting = 0
+        """How many events wait for the next batch."""
         self._is_writing = False
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="event-writer")
 
-    @property
-    def waiting(self) -> int:
-        """How many events wait for the next batch."""
-        return len(self._waiting)
-
-    async def accept(self, request: EventRequest) -> Verdict:
-        """Return the answer to one event, once it is durable or refused."""
-        if len(self._waiting) >= self._waiting_max:
-            return UnavailableError("more events than can be written at once", retry_after_s=RETRY_AFTER_S)
+    async def accept(self, request: EventRequest, caller_id: OrganizationId) -> Verdict:
+        """Return the answer to one event, once it is durable or refused. ``caller_id``: whose line it waits in."""
+        if self.waiting >= self._waiting_max and not self._make_room(caller_id):
+            return _no_room()
         loop = asyncio.get_running_loop()
         verdict: asyncio.Future[Verdict] = loop.create_future()
-        self._waiting.append((request, verdict))
+        line = self._lines.get(caller_id)
+        if line is None:
+            line = self._lines[caller_id] = deque()
+            self._turns.append(caller_id)
+        line.append((request, verdict))
+        self.waiting += 1
         if not self._is_writing:
             self._is_writing = True
             loop.call_soon(self._write_next, loop)  # those that came in the same turn of the loop join
@@ -75,11 +80,37 @@ class EventBatches:
         self._writer.shutdown(wait=True)
 
     def _write_next(self, loop: asyncio.AbstractEventLoop) -> None:
-        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch_max))]
+        batch = self._next_batch()
         self._is_writing = bool(batch)
         if batch:
             written = loop.run_in_executor(self._writer, self._write, [request for request, _ in batch])
             written.add_done_callback(partial(self._answer, loop, batch))
+
+    def _next_batch(self) -> Sequence[Waiting]:
+        """Take from each line in turn, as many as make a batch."""
+        batch: list[Waiting] = []
+        while self._turns and len(batch) < self._batch_max:
+            caller_id = self._turns.popleft()
+            line = self._lines[caller_id]
+            batch.append(line.popleft())
+            if line:
+                self._turns.append(caller_id)
+            else:
+                del self._lines[caller_id]
+        self.waiting -= len(batch)
+        return batch
+
+    def _make_room(self, caller_id: OrganizationId) -> bool:
+        """Refuse the last event of the longest line; tell if that is not the line of ``caller_id`` itself."""
+        own = len(self._lines.get(caller_id, ()))
+        longest = max(self._lines.values(), key=len)
+        if len(longest) <= own + 1:
+            return False
+        _, verdict = longest.pop()  # its line has others left
+        self.waiting -= 1
+        if not verdict.done():
+            verdict.set_result(_no_room())
+        return True
 
     def _answer(
         self, loop: asyncio.AbstractEventLoop, batch: Sequence[Waiting], written: "asyncio.Future[Sequence[Verdict]]"
@@ -115,3 +146,7 @@ def _verdicts(batch: Sequence[Waiting], written: "asyncio.Future[Sequence[Verdic
     if written.exception() is None:
         return written.result()
     return [UnavailableError("the event may not be durable", retry_after_s=RETRY_AFTER_S)] * len(batch)
+
+
+def _no_room() -> HubBusyError:
+    return HubBusyError("more events than can be written at once", retry_after_s=RETRY_AFTER_S)

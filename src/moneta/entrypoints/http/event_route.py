@@ -1,6 +1,9 @@
 """``POST /event``, the hot path: a bare ASGI application with a body cap of its own (protocol, section 5).
 
 It reads the token and the bytes and hands them on; whatever they say is judged in ``application/ingest_events``.
+
+1. Method, query and content type.   2. Whose token it is; a body that nobody vouches for is not read.
+3. How many requests the caller sent.   4. The bytes, within what may be held.   5. A batch, and its answer.
 """
 
 import time
@@ -10,12 +13,13 @@ import msgspec
 
 from moneta.application.ingest_events import Accepted, EventRequest
 from moneta.application.ports import Randomness
-from moneta.domain.errors import InvalidParameterError, MethodNotAllowedError, Refused
+from moneta.domain.errors import InvalidParameterError, MethodNotAllowedError, Refused, UnauthorizedError
 from moneta.domain.limits import EVENT_BYTES_MAX
-from moneta.entrypoints.http.answers import Answer, problem_answer, send_answer
+from moneta.entrypoints.http.answers import Answer, AnswerHeaders, problem_answer, send_answer
 from moneta.entrypoints.http.asgi import Receive, Scope, Send
 from moneta.entrypoints.http.event_batches import EventBatches
 from moneta.entrypoints.http.failures import internal_error
+from moneta.entrypoints.http.gate import Gate
 from moneta.entrypoints.http.metrics import Metrics
 from moneta.entrypoints.http.requests import EVENT_TYPES, bearer_token, check_content_type, read_body
 from moneta.entrypoints.http.schemas import EventAccepted
@@ -31,10 +35,11 @@ _encoder: Final = msgspec.json.Encoder()
 class EventRoute:
     """The ASGI application behind ``/event``."""
 
-    def __init__(self, batches: EventBatches, metrics: Metrics, randomness: Randomness) -> None:
+    def __init__(self, batches: EventBatches, metrics: Metrics, randomness: Randomness, gate: Gate) -> None:
         self._batches = batches
         self._metrics = metrics
         self._randomness = randomness
+        self._gate = gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -46,35 +51,43 @@ class EventRoute:
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         if scope["method"] == "OPTIONS":
             return Answer(status=204, body=b"", headers=ALLOW)
+        quota: AnswerHeaders = ()
         try:
-            verdict = await self._batches.accept(await _event_request(scope, receive))
+            _check_head(scope)  # (1)
+            token = bearer_token(scope["headers"])
+            caller_id, quota = await self._gate.enter(token)  # (2), (3)
+            with self._gate.held.of(caller_id) as held:
+                raw = await read_body(
+                    scope["headers"], receive, bytes_max=EVENT_BYTES_MAX, what="event", hold=held.add
+                )  # (4)
+                verdict = await self._batches.accept(EventRequest(token=token, raw=raw), caller_id)  # (5)
         except Refused as refusal:
-            return self._refused(refusal)
+            return self._refused(refusal, quota or self._gate.quota.refusal_headers(refusal))
         except Exception as error:  # noqa: BLE001  # the last line of defence: logged, and answered with an id
             return self._refused(internal_error(error, self._randomness, where="POST /event"))
         if isinstance(verdict, Refused):
-            return self._refused(verdict)
+            if isinstance(verdict, UnauthorizedError):
+                self._gate.callers.forget(token)
+            return self._refused(verdict, quota)
         self._metrics.events_accepted.inc()
-        return accepted_answer(verdict)
+        return accepted_answer(verdict, quota)
 
-    def _refused(self, refusal: Refused) -> Answer:
+    def _refused(self, refusal: Refused, headers: AnswerHeaders = ()) -> Answer:
         self._metrics.refused(PATH, refusal.code)
-        return problem_answer(refusal, headers=ALLOW if isinstance(refusal, MethodNotAllowedError) else ())
+        allow = ALLOW if isinstance(refusal, MethodNotAllowedError) else ()
+        return problem_answer(refusal, headers=(*allow, *headers))
 
 
-async def _event_request(scope: Scope, receive: Receive) -> EventRequest:
+def _check_head(scope: Scope) -> None:
     if scope["method"] != "POST":
         raise MethodNotAllowedError("/event takes POST", allowed=list(METHODS))
     if scope["query_string"]:
         raise InvalidParameterError("query: /event takes none")
-    headers = scope["headers"]
-    check_content_type(headers, EVENT_TYPES)
-    raw = await read_body(headers, receive, bytes_max=EVENT_BYTES_MAX, what="event")
-    return EventRequest(token=bearer_token(headers), raw=raw)
+    check_content_type(scope["headers"], EVENT_TYPES)
 
 
-def accepted_answer(accepted: Accepted) -> Answer:
-    """Return the 202 of an event."""
+def accepted_answer(accepted: Accepted, quota: AnswerHeaders) -> Answer:
+    """Return the 202 of an event; ``quota``: the headers that tell how its sender stands."""
     body = EventAccepted(
         event_id=accepted.event_id,
         contract_id=accepted.contract_id,
@@ -82,5 +95,5 @@ def accepted_answer(accepted: Accepted) -> Answer:
         received_at=accepted.received_at // 1000,
     )
     location = (b"location", f"/events/{accepted.event_id}".encode("ascii"))
-    headers = (location, *REPLAYED) if accepted.is_replay else (location,)
+    headers = (location, *REPLAYED, *quota) if accepted.is_replay else (location, *quota)
     return Answer(status=202, body=_encoder.encode(body), headers=headers)

@@ -75,8 +75,8 @@ STATUSES: Final[Mapping[Operation, Sequence[str]]] = {
     Operation.PUBLISH_TEMPLATE:   list(FirstStatus),
 }
 
-ALWAYS:        Final = (errors.MalformedRequestError, errors.InvalidParameterError, errors.UnavailableError, errors.InternalError)  # noqa: E501  # one row a fact
-WITH_TOKEN:    Final = (errors.UnauthorizedError, errors.ForbiddenError)
+ALWAYS:        Final = (errors.MalformedRequestError, errors.InvalidParameterError, errors.UnavailableError, errors.HubBusyError, errors.InternalError)  # noqa: E501  # one row a fact
+WITH_TOKEN:    Final = (errors.UnauthorizedError, errors.ForbiddenError, errors.TooManyRequestsError)
 WITH_BODY:     Final = (errors.TooLargeError, errors.UnsupportedMediaTypeError)
 WITH_MEMBERS:  Final = (errors.MalformedJSONError, errors.MissingFieldError, errors.InvalidFieldError, errors.UnknownFieldError)  # noqa: E501  # one row a fact
 OF_EVENTS:     Final = (errors.MalformedJSONError, errors.MalformedJWSError, errors.SubjectMismatchError, errors.EventIdReusedError)  # noqa: E501  # one row a fact
@@ -87,8 +87,13 @@ HEADERS: Final[Mapping[str, Node]] = {
     "Idempotency-Replayed": {"description": "`true`: this was answered before.", "schema": {"type": "string", "const": "true"}},  # noqa: E501  # one row a fact
     "Retry-After":          {"description": "Seconds after which to try again.", "schema": {"type": "integer", "minimum": 1}},  # noqa: E501  # one row a fact
     "WWW-Authenticate":     {"description": "`Bearer`", "schema": TEXT},
+    "RateLimit-Policy":     {"description": "How many requests `q` fit into `w` seconds.", "schema": {"type": "string", "examples": ['"requests";q=10000;w=2']}},  # noqa: E501  # one row a fact
+    "RateLimit":            {"description": "How many more requests `r` fit now; all of them again in `t` seconds, or where `r` is 0, one.", "schema": {"type": "string", "examples": ['"requests";r=9999;t=1']}},  # noqa: E501  # one row a fact
 }
-PROBLEM_HEADERS: Final[Mapping[int, str]] = {401: "WWW-Authenticate", 429: "Retry-After", 503: "Retry-After"}
+RATE_LIMIT: Final = ("RateLimit-Policy", "RateLimit")
+PROBLEM_HEADERS: Final[Mapping[int, Sequence[str]]] = {
+    401: ("WWW-Authenticate",), 429: ("Retry-After", *RATE_LIMIT), 503: ("Retry-After",),
+}
 # fmt: on
 
 
@@ -165,7 +170,7 @@ def _shapes() -> list[type[msgspec.Struct]]:
 
 
 def _event_operation() -> Node:
-    accepted = _json_answer(schemas.EventAccepted, "Durably stored.", ("Location", "Idempotency-Replayed"))
+    accepted = _json_answer(schemas.EventAccepted, "Durably stored.", ("Location", "Idempotency-Replayed", *RATE_LIMIT))
     return {
         "operationId": Operation.SEND_EVENT,
         "summary": "Submit, sign, decline or cancel a contract",
@@ -244,7 +249,7 @@ def _answer_headers(route: Route) -> Sequence[str]:
         return ("Idempotency-Replayed",) if route.is_idempotent else ()
     made = () if route.location is None else ("Location", "Idempotency-Replayed")
     is_revised = route.location is not None or route.is_conditional or route.is_revised
-    return (*made, "ETag") if is_revised else made
+    return (*made, "ETag", *RATE_LIMIT) if is_revised else (*made, *RATE_LIMIT)
 
 
 def _request_body(media_types: Iterable[str], schema: Node) -> Node:
@@ -254,7 +259,7 @@ def _request_body(media_types: Iterable[str], schema: Node) -> Node:
 def _json_answer(shape: type[msgspec.Struct], description: str, headers: Sequence[str]) -> Node:
     answer: Node = {"description": description}
     if headers:
-        answer["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in headers}
+        answer["headers"] = _headers(headers)
     return {**answer, "content": {JSON.decode("ascii"): {"schema": _reference(shape)}}}
 
 
@@ -283,9 +288,12 @@ def _problem_answer(status: int, codes: Sequence[str]) -> Node:
     shape = {"allOf": [_reference(schemas.Problem), {"properties": {"code": {"enum": list(codes)}}}]}
     answer: Node = {"description": ", ".join(codes)}
     if status in PROBLEM_HEADERS:
-        name = PROBLEM_HEADERS[status]
-        answer["headers"] = {name: {"$ref": f"#/components/headers/{name}"}}
+        answer["headers"] = _headers(PROBLEM_HEADERS[status])
     return {**answer, "content": {PROBLEM.decode("ascii"): {"schema": shape}}}
+
+
+def _headers(names: Sequence[str]) -> Node:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _one_of(shapes: Sequence[type[msgspec.Struct]]) -> Node:

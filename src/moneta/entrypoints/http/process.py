@@ -38,8 +38,7 @@ def main(settings: Settings, *, lifeline: int, processor: int, deliverer: int, r
             wake_processor=waker(processor),
             wake_deliverer=waker(deliverer),
             worker_alive=lambda: _are_alive(settings.data_dir, hub.clock),
-            tls_cert=settings.tls_cert,
-            tls_key=settings.tls_key,
+            settings=settings,
         )
     log.info("web_stopped")
     return 0

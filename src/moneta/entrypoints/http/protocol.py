@@ -17,7 +17,14 @@ from uvicorn.server import ServerState
 
 from moneta.application.problems import problem_document
 from moneta.domain.errors import MalformedRequestError
-from moneta.domain.limits import ANSWER_S_MAX, CONNECTIONS_MAX, HEAD_BYTES_MAX, HEAD_S_MAX, REQUEST_BODY_S_MAX
+from moneta.domain.limits import (
+    ANSWER_S_MAX,
+    CONNECTIONS_MAX,
+    HEAD_BYTES_MAX,
+    HEAD_S_MAX,
+    KEEP_ALIVE_S_MAX,
+    REQUEST_BODY_S_MAX,
+)
 from moneta.entrypoints.http.answers import PROBLEM, Answer
 
 NO_DEADLINE: Final = float("inf")
@@ -88,10 +95,17 @@ class GuardedProtocol(HttpToolsProtocol):
     @override
     def on_message_complete(self) -> None:
         self.reading_by = NO_DEADLINE
+        if self.cycle.response_complete and self.timeout_keep_alive_task is None:
+            # Answered before its body had come: the rest of it ended the idle time that uvicorn counts.
+            self.reading_by = self.loop.time() + KEEP_ALIVE_S_MAX
         super().on_message_complete()
 
     @override
     def on_response_complete(self) -> None:
+        if self.expect_100_continue and self.cycle.more_body:
+            # Refused before it said "continue": whether the body comes all the same is the client's to choose, so
+            # that nobody can tell where the next request begins (RFC 9110, section 10.1.1).
+            self.transport.close()
         super().on_response_complete()
         if self.transport.is_closing():
             self._await_reader()

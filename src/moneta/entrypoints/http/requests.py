@@ -4,7 +4,7 @@ Litestar's own readers are lenient where the protocol is not: they clamp, they c
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -140,8 +140,10 @@ def query_parameters(query: bytes, known: Iterable[str]) -> Mapping[str, str]:
     return dict(pairs)
 
 
-async def read_body(headers: Headers, receive: Receive, *, bytes_max: int, what: str) -> bytes:
-    """Return the request's body.
+async def read_body(
+    headers: Headers, receive: Receive, *, bytes_max: int, what: str, hold: Callable[[int], None]
+) -> bytes:
+    """Return the request's body. ``hold`` is told of the bytes that are kept, as they come, and may refuse them.
 
     A body that is too large is read on for a while and thrown away, because closing a connection on a client that
     still sends makes it lose the answer; unless it asked first (``Expect``), or it is beyond all measure.
@@ -163,6 +165,7 @@ async def read_body(headers: Headers, receive: Receive, *, bytes_max: int, what:
             raise MalformedRequestError(f"{what}: the connection was closed before the end of the body")
         size += len(message["body"])
         if size <= bytes_max:
+            hold(len(message["body"]))
             parts.append(message["body"])
         more = message["more_body"]
     if size > bytes_max:

@@ -16,6 +16,7 @@ from moneta.application.ports import Hub
 from moneta.domain.limits import KEEP_ALIVE_S_MAX, SHUTDOWN_S_MAX
 from moneta.entrypoints.http.app import WebApp
 from moneta.entrypoints.http.protocol import GuardedProtocol
+from moneta.settings import Settings
 
 BACKLOG: int = 2_048
 TICKS_PER_SECOND = 10
@@ -74,26 +75,33 @@ def serve(
     wake_processor: Callable[[], None],
     wake_deliverer: Callable[[], None],
     worker_alive: Callable[[], bool],
-    tls_cert: Path | None = None,
-    tls_key: Path | None = None,
+    settings: Settings,
 ) -> None:
     """Serve ``hub`` until SIGTERM or SIGINT, then drain for at most ``SHUTDOWN_S_MAX`` and return.
 
     ``listener`` is bound, and closed at the end. ``ready`` is called with its port when requests are taken;
     ``wake_processor`` after each batch of accepted events, from another thread, and must be quick; both ``wake`` after
-    each change; ``worker_alive`` answers for ``GET /ready``.
+    each change; ``worker_alive`` answers for ``GET /ready``. Of ``settings``, the certificate and the rate limit count.
 
     Raises:
         OSError: The certificate can't be read.
     """
-    app = WebApp(hub, wake_processor=wake_processor, wake_deliverer=wake_deliverer, worker_alive=worker_alive)
+    app = WebApp(
+        hub,
+        wake_processor=wake_processor,
+        wake_deliverer=wake_deliverer,
+        worker_alive=worker_alive,
+        rate_limit=settings.rate_limit,
+        rate_burst=settings.rate_burst,
+    )
 
     def on_ready(port: int) -> None:
         ready(port)
         app.load()
 
     try:
-        make_server(app, ready=on_ready, tls_cert=tls_cert, tls_key=tls_key).run(sockets=[listener])
+        server = make_server(app, ready=on_ready, tls_cert=settings.tls_cert, tls_key=settings.tls_key)
+        server.run(sockets=[listener])
     finally:
         app.close()
         listener.close()
