@@ -63,7 +63,7 @@ def act(name, actor="mo-1"):
 def contract(order=SERIAL, signed=(), acts=(), **members):
     return Contract(
         **{
-            "body": BODY,
+            "known_body": BODY,
             "body_bytes": examples.BODY,
             "signing_order": order,
             "template_sha256": "t",

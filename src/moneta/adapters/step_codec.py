@@ -9,16 +9,16 @@ The rules:
 4. The first element is the format's version; steps are immutable, so every version that was ever written is read.
 """
 
-import base64
-import binascii
 import uuid
 from typing import Final
 
 import msgspec
 
 from moneta.domain.contracts import Act, ActName, LogLine, Signature, Start, Step
+from moneta.domain.errors import MalformedJWSError
 from moneta.domain.identifiers import MONETA, OrganizationId, Revision, UnixMillis, UnixSeconds, is_uuid4
 from moneta.domain.templates import Role
+from moneta.signing import base64url
 
 FORMAT: Final = 1
 
@@ -168,7 +168,7 @@ def _unpack_signature(protected: bytes, signature: Text) -> Signature:
         key_id=header.kid,
         algorithm=header.alg,
         issued_at=header.iat,
-        protected=_encode(protected),
+        protected=base64url.encode(protected),
         signature=_unpack(signature),
     )
 
@@ -210,15 +210,10 @@ def _unpack_compact(packed: tuple[Text, ...]) -> str:
 
 def _pack(text: str) -> Text:
     try:
-        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except (binascii.Error, ValueError):
+        return base64url.decode(text, what="text")
+    except MalformedJWSError:
         return (text,)
-    return raw if _encode(raw) == text else (text,)
 
 
 def _unpack(packed: Text) -> str:
-    return packed[0] if isinstance(packed, tuple) else _encode(packed)
-
-
-def _encode(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+    return packed[0] if isinstance(packed, tuple) else base64url.encode(packed)

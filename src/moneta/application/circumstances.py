@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from moneta.application.ingest_events import read_content, read_envelope
 from moneta.application.mpasses import standing_at
 from moneta.application.ports import CompiledTemplate, EventType, QueuedEvent
-from moneta.domain.contracts import Contract, ContractBody
-from moneta.domain.errors import UnknownTemplateError
+from moneta.domain.contracts import Contract, ContractBody, body_of
+from moneta.domain.errors import Refused, UnknownTemplateError
 from moneta.domain.identifiers import KeyId, MPassId, OrganizationId, RegistrySeq, UnixMillis
 from moneta.domain.ijson import Value
 from moneta.domain.keys import RegisteredKey
@@ -20,11 +20,12 @@ from moneta.signing.statements import ActStatement
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """A first submission, with the members of its body."""
+    """A first submission, with the members of its body, and the body that they make, or why they make none."""
 
     event: QueuedEvent
     contract: ContractJWS
     members: Mapping[str, Value]
+    body: ContractBody | Refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +75,16 @@ def read_message(event: QueuedEvent) -> Message:
         return PartyAct(event=event, act=content)
     if event.type is EventType.SIGN:
         return Countersignature(event=event, contract=content.contract)
-    return Submission(event=event, contract=content.contract, members=content.members)
+    return Submission(
+        event=event, contract=content.contract, members=content.members, body=_body_or_fault(content.members)
+    )
+
+
+def _body_or_fault(members: Mapping[str, Value]) -> ContractBody | Refused:
+    try:
+        return body_of(members)
+    except Refused as refusal:
+        return refusal
 
 
 def compiled_template(body: ContractBody, around: Circumstances) -> CompiledTemplate:

@@ -49,7 +49,6 @@ from moneta.domain.contracts import (
     Contract,
     ContractBody,
     Signature,
-    body_of,
     check_may_cancel,
     check_may_decline,
     effective_expiry,
@@ -117,8 +116,9 @@ def _judge_further(message: Further, contract: Contract, role: Role, around: Cir
 
 
 def _judge_submission(message: Submission, around: Circumstances) -> Addition:
-    contract, members = message.contract, message.members
-    body = body_of(members)  # (1)
+    contract, members, body = message.contract, message.members, message.body
+    if isinstance(body, Refused):  # (1)
+        raise body
     if around.contract is not None:
         raise ContractExistsError(f"contract {body.contract_id}: the id is taken", contract_id=body.contract_id)
     if body.expires_at is not None and message.event.received_at >= body.expires_at * 1000:  # (2)
@@ -132,7 +132,7 @@ def _judge_submission(message: Submission, around: Circumstances) -> Addition:
     compiled.check_payload(check_body(members, body, template))  # (7)
     check_guards(body, template, around, message.event.received_at, around.now)  # (8)
     started = Contract(
-        body=body,
+        known_body=body,
         body_bytes=contract.body_bytes,
         signing_order=template.signing_order,
         template_sha256=template.sha256,

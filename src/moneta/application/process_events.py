@@ -45,7 +45,7 @@ from moneta.application.ports import (
     WebhookType,
 )
 from moneta.application.problems import problem_document
-from moneta.domain.contracts import ActName, Contract, ContractBody, body_of, status_of
+from moneta.domain.contracts import ActName, Contract, ContractBody, status_of
 from moneta.domain.errors import Refused, TryAgainError
 from moneta.domain.identifiers import (
     ContractId,
@@ -137,12 +137,8 @@ def _body(message: Message | Refused, stored: Contract | None) -> ContractBody |
     """Return the body that tells whom and what to read: the stored one, or that of a submission if it has one."""
     if stored is not None:
         return stored.body
-    if not isinstance(message, Submission):
-        return None
-    try:
-        return body_of(message.members)
-    except Refused:
-        return None  # ``judge`` will say what is wrong with it
+    # Where the members make no body, ``judge`` will say what is wrong with them.
+    return message.body if isinstance(message, Submission) and isinstance(message.body, ContractBody) else None
 
 
 def _change(hub: Hub, event: QueuedEvent, message: Message | Refused, batch: Batch) -> Change:

@@ -253,7 +253,7 @@ def _template_sha256(entries: Sequence[Entry], template: KnownTemplate | None) -
 def _steps_in_order(chain: Steps, order: SigningOrder) -> Steps:
     """Return the complete steps of a chain that must follow the template's order."""
     roles = [[Role(entry.header.role or "") for entry in step] for step in chain]
-    done = complete_steps(order, [role for step in roles for role in step])
+    done = complete_steps(order, tuple(role for step in roles for role in step))
     fits = len(chain) <= len(order) and all(set(step) <= set(order[i]) for i, step in enumerate(roles))
     if not fits or done < len(chain) - 1 or done == 0:
         raise MessageRefusedError("the signatures do not stand in the template's order", code="not_next_signer")

@@ -12,8 +12,9 @@ The rules (protocol, sections 3 and 4):
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, cast
 
 from moneta.domain.errors import (
@@ -34,7 +35,7 @@ from moneta.domain.identifiers import (
     is_chosen_id,
 )
 from moneta.domain.ijson import Value, parse_object, type_name
-from moneta.domain.limits import JSON_INTEGER_MAX
+from moneta.domain.limits import JSON_INTEGER_MAX, ORDERS_REMEMBERED_MAX
 from moneta.domain.templates import Role, SigningOrder
 
 REQUIRED_MEMBERS: Final = ("contract_id", "template_id", "version", "created_at", "payload")
@@ -172,9 +173,9 @@ class Contract:
 
     ``body_bytes`` are the exact bytes that every signature covers. ``received_at``: of the first submission.
     ``expires_at``: the earlier of the body's and the template's term, counted from that receipt; None for no term.
+    ``known_body``: the body, where it has been read already.
     """
 
-    body: ContractBody
     body_bytes: bytes
     signing_order: SigningOrder
     template_sha256: str
@@ -186,6 +187,14 @@ class Contract:
     receipt: str | None = None
     finalized_at: UnixSeconds | None = None
     revision: Revision = _UNCOMMITTED
+    known_body: ContractBody | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def body(self) -> ContractBody:
+        """What ``body_bytes`` say. Read when it is first asked for: whoever only passes the contract on never does."""
+        if self.known_body is None:
+            object.__setattr__(self, "known_body", parse_body(self.body_bytes))  # the same value whoever comes first
+        return cast("ContractBody", self.known_body)  # just set
 
     @property
     def contract_id(self) -> ContractId:
@@ -212,7 +221,6 @@ def assemble(steps: Sequence[Step]) -> Contract:
     if start is None or not is_whole or any(step.start is not None for step in steps[1:]):
         raise ValueError("a contract's steps run from revision 1, the only one with a start, without a gap")
     return Contract(
-        body=parse_body(start.body_bytes),
         body_bytes=start.body_bytes,
         signing_order=start.signing_order,
         template_sha256=start.template_sha256,
@@ -227,7 +235,8 @@ def assemble(steps: Sequence[Step]) -> Contract:
     )
 
 
-def complete_steps(order: SigningOrder, signed: Sequence[Role]) -> int:
+@lru_cache(maxsize=ORDERS_REMEMBERED_MAX)  # pure; asked a dozen times an event, of a handful of orders
+def complete_steps(order: SigningOrder, signed: tuple[Role, ...]) -> int:
     """Return how many steps, from the first, have all their signatures."""
     done = 0
     while done < len(order) and all(role in signed for role in order[done]):
@@ -237,11 +246,14 @@ def complete_steps(order: SigningOrder, signed: Sequence[Role]) -> int:
 
 def next_signers(contract: Contract) -> tuple[Role, ...]:
     """Return the roles whose turn it is, in template order; none once the contract has ended."""
-    order, signed = contract.signing_order, contract.signed_roles
+    return () if contract.acts else _missing_roles(contract.signing_order, contract.signed_roles)
+
+
+@lru_cache(maxsize=ORDERS_REMEMBERED_MAX)
+def _missing_roles(order: SigningOrder, signed: tuple[Role, ...]) -> tuple[Role, ...]:
+    """Return the roles of the first incomplete step that have not signed."""
     done = complete_steps(order, signed)
-    if contract.acts or done == len(order):
-        return ()
-    return tuple(role for role in order[done] if role not in signed)
+    return () if done == len(order) else tuple(role for role in order[done] if role not in signed)
 
 
 def signatures_by_step(contract: Contract) -> tuple[tuple[Signature, ...], ...]:

@@ -4,16 +4,21 @@ The libraries accept padding, foreign characters and stray low bits, so that one
 ways; here a text must re-encode to itself.
 """
 
-import base64
 import binascii
 import hashlib
+from typing import Final
 
 from moneta.domain.errors import MalformedJWSError
+
+# ``base64.urlsafe_b64encode`` and ``b64decode`` do the same with two more calls and copies each, thirty times an event.
+_TO_URL: Final = bytes.maketrans(b"+/", b"-_")
+_FROM_URL: Final = bytes.maketrans(b"-_+/", b"+/  ")
+"""The two letters of plain base64 become what no base64 has."""
 
 
 def encode(raw: bytes) -> str:
     """Return ``raw`` as base64url without padding."""
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+    return binascii.b2a_base64(raw, newline=False).translate(_TO_URL).rstrip(b"=").decode("ascii")
 
 
 def decode(text: str, *, what: str) -> bytes:
@@ -23,8 +28,10 @@ def decode(text: str, *, what: str) -> bytes:
         MalformedJWSError: It is not base64url without padding that re-encodes to itself; ``what`` names the part.
     """
     try:
-        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError) as error:
+        raw = binascii.a2b_base64(
+            text.encode("ascii").translate(_FROM_URL) + b"==="[: -len(text) % 4], strict_mode=True
+        )
+    except ValueError as error:  # binascii.Error and UnicodeEncodeError are
         raise MalformedJWSError(f"{what}: not base64url", field=what) from error
     if encode(raw) != text:
         raise MalformedJWSError(f"{what}: not base64url without padding", field=what)

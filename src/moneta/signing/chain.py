@@ -88,7 +88,11 @@ def encode_header(members: Mapping[str, object]) -> str:
 
 def to_json(members: Mapping[str, object]) -> bytes:
     """Return ``members`` as compact UTF-8 JSON, in the order given."""
-    return json.dumps(members, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    return _encoder.encode(members).encode("utf-8")
+
+
+# ``json.dumps`` would make one at each call.
+_encoder: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 
 def check_entry(  # one argument a rule
