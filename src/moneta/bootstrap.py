@@ -92,20 +92,11 @@ def record_base_url(data_dir: Path, base_url: str) -> str:
         opened.close()
 
 
-def forget_event_leases(data_dir: Path) -> None:
-    """Let the processor that starts take at once what one that died had taken. See ``EmbeddedStore``."""
+def reclaim_events(data_dir: Path) -> None:
+    """Count a try of each event that a processor had in hand when it died. See ``SQLiteEventQueue.reclaim``."""
     opened = store.EmbeddedStore.open(data_dir, clock=SystemClock())
     try:
-        opened.forget_event_leases()
-    finally:
-        opened.close()
-
-
-def forget_delivery_leases(data_dir: Path) -> None:
-    """Let the deliverer that starts take at once what one that died had taken. See ``EmbeddedStore``."""
-    opened = store.EmbeddedStore.open(data_dir, clock=SystemClock())
-    try:
-        opened.forget_delivery_leases()
+        opened.queue.reclaim()
     finally:
         opened.close()
 

@@ -159,8 +159,6 @@ WRITES = {
     "accept": lambda store: store.events.accept([new_event("more", raw=bytes(9000))]),
     "commit": lambda store: store.contracts.commit([submitted("contract-1", event=EVENT)]),
     "record": lambda store: store.deliveries.record([delivered(OWED, answer=ANSWER)]),
-    "take": lambda store: store.queue.take(limit=1, lease_s=60),
-    "take due": lambda store: store.deliveries.take_due(now=NOW, limit=1, lease_s=60),
     "apply": lambda store: store.directory.apply(change(organization=organization())),
 }
 
@@ -208,8 +206,8 @@ def accept(store):
     store.events.accept([EVENT, new_event("second", contract_id="contract-2")])
 
 
-def lease(store):
-    store.queue.take(limit=2, lease_s=60)
+def release(store):
+    store.queue.release(store.queue.take(limit=2, lease_s=60), delay_s=0)
 
 
 def commit(store):
@@ -254,7 +252,7 @@ def has_registered(store):
 STEPS = (
     # what is done, and how to tell that it was; None: nothing that must be kept
     (accept, has_event),
-    (lease, None),
+    (release, None),
     (commit, has_contract),
     (deliver, has_delivered),
     (finalize, has_finalized),
@@ -339,7 +337,7 @@ def test_an_error_at_every_sync_is_told_and_nothing_built_upon_it_is_lost(blank,
 def test_after_a_failed_sync_the_wal_is_emptied_before_anything_is_written(disk, blank, tmp_path):
     with store_on(disk, blank, tmp_path / "store") as store:
         accept(store)
-        lease(store)
+        release(store)
         done, disk.fails_next = len(disk.operations), "sync"
         with pytest.raises(StoreUnavailableError):
             commit(store)

@@ -112,7 +112,7 @@ def test_a_broken_constraint_is_a_bug_and_crashes(store):
     with pytest.raises(apsw.ConstraintError), store.database.write() as connection:
         connection.execute("INSERT INTO names (name) VALUES ('x'), ('x')")
     with pytest.raises(apsw.ConstraintError), store.database.write() as connection:
-        connection.execute("INSERT INTO messages VALUES (1, 1, x'00')")
+        connection.execute("INSERT INTO messages (event, registry_seq, raw) VALUES (1, 1, x'00')")
 
 
 def test_a_reader_can_not_write(store):

@@ -144,7 +144,7 @@ def test_references_are_enforced_again_after_a_migration(old):
     migrate(old)
     store = EmbeddedStore.open(old, clock=StillClock())
     with pytest.raises(apsw.ConstraintError), store.database.write() as connection:
-        connection.execute("INSERT INTO messages VALUES (99, 1, x'00')")
+        connection.execute("INSERT INTO messages (event, registry_seq, raw) VALUES (99, 1, x'00')")
     store.close()
 
 

@@ -14,6 +14,7 @@ from moneta.adapters.embedded.contract_lists import list_contracts, list_pending
 from moneta.adapters.embedded.database import Database, rows, value
 from moneta.adapters.embedded.deliveries import owe
 from moneta.adapters.embedded.events import find_unprocessed, settle_event
+from moneta.adapters.embedded.in_hand import InHand
 from moneta.adapters.embedded.schema import LEAF_OF_CONTRACT, Writing
 from moneta.adapters.step_codec import decode_step, encode_step
 from moneta.application.ports import Change, Committed, ContractQuery, ContractSummary, Page
@@ -24,8 +25,9 @@ from moneta.domain.identifiers import ContractId, MPassId, OrganizationId, Revis
 class SQLiteContractStore:
     """See ``ports.ContractStore``."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, in_hand: InHand) -> None:
         self._database = database
+        self._in_hand = in_hand
 
     def read(self, contract_ids: Sequence[ContractId]) -> Mapping[ContractId, Contract]:
         """See ContractStore.read."""
@@ -50,7 +52,9 @@ class SQLiteContractStore:
         """See ContractStore.commit."""
         with self._database.write() as connection:
             writing = Writing(connection)
-            return [_commit(writing, change) for change in changes]
+            committed = [_commit(writing, change) for change in changes]
+        self._in_hand.put_down(writing.settled)
+        return committed
 
     def list(self, query: ContractQuery) -> Page[ContractSummary]:
         """See ContractStore.list."""
@@ -109,7 +113,7 @@ def _commit(writing: Writing, change: Change) -> Committed:
             return Committed.CONFLICT
         _append_step(writing, change, change.step)
     if change.outcome is not None and event is not None:
-        settle_event(writing.connection, event, change.outcome)
+        settle_event(writing, event, change.outcome)
     for owed in change.owed:
         owe(writing, owed)
     return Committed.COMMITTED

@@ -8,8 +8,10 @@ The rules:
    hundred thousand pending to a dead endpoint cost the others one step of an index.
 3. What is settled stays so until it is owed again: the late result of a lease that ran out adds its attempt and changes
    nothing else, save that a dead delivery which did arrive is delivered.
+4. A lease is kept by the one process that delivers, and written nowhere (see ``in_hand``).
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
@@ -20,6 +22,7 @@ from moneta.adapters.embedded.database import Database, Row, insert, row, rows, 
 from moneta.adapters.embedded.delivery_lists import list_deliveries, list_to_replay, read_delivery
 from moneta.adapters.embedded.directory_changes import disable_endpoint
 from moneta.adapters.embedded.events import accept_event
+from moneta.adapters.embedded.in_hand import InHand
 from moneta.adapters.embedded.schema import (
     DELIVERY_STATUS_CODES,
     DELIVERY_STATUSES,
@@ -69,9 +72,10 @@ _WAIT: Final = "INSERT INTO pending (delivery, organization, contract, due_at) V
 class SQLiteDeliveryStore:
     """See ``ports.DeliveryStore``."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, in_hand: InHand) -> None:
         self._database = database
         self._clock = clock
+        self._in_hand = in_hand
 
     def take_due(
         self,
@@ -83,33 +87,40 @@ class SQLiteDeliveryStore:
         probed: frozenset[OrganizationId] = frozenset(),
     ) -> Sequence[DueDelivery]:
         """See DeliveryStore.take_due."""
-        with self._database.read() as connection:  # An idle worker should not wait for the writer.
-            busy_refs, probed_refs = _refs_of(connection, busy), _refs_of(connection, probed)
-            if not _due_organizations(connection, now, busy_refs):
-                return ()
-        with self._database.lease() as connection:
-            organizations = _due_organizations(connection, now, busy_refs)
-            taken = _take_fairly(connection, organizations, probed_refs, now=now, limit=limit)
-            connection.executemany(_LEASE, [(now + lease_s * 1000, delivery) for delivery in taken])
-            return [_due(rows(connection, _DUE, (delivery,))[0]) for delivery in taken]
+        with self._in_hand.taking:
+            self._in_hand.ended(now)
+            held = self._in_hand.groups()
+            with self._database.read() as connection:
+                busy_refs, probed_refs = _refs_of(connection, busy), _refs_of(connection, probed)
+                organizations = _due_organizations(connection, now, busy_refs)
+                taken = _take_fairly(connection, organizations, probed_refs, held, now=now, limit=limit)
+                due = [_due(rows(connection, _DUE, (delivery,))[0]) for delivery in taken]
+            self._in_hand.hold(taken, until=UnixMillis(now + lease_s * 1000))
+        return due
 
     def record(self, results: Sequence[AttemptResult]) -> None:
         """See DeliveryStore.record."""
         with self._database.write() as connection:
             writing, received_at = Writing(connection), self._clock.now_ms()
+            done = [_record(connection, result) for result in results]
             for result in results:
-                _record(connection, result)
                 if result.answer is not None:
                     accept_event(writing, result.answer, received_at=received_at)
                 if result.disables_endpoint:
                     disable_endpoint(writing, result.organization_id, at=result.attempt.at)
+        self._in_hand.put_down(done)
 
     def next_due(self, *, busy: frozenset[OrganizationId] = frozenset()) -> UnixMillis | None:
         """See DeliveryStore.next_due."""
+        ends, held = self._in_hand.next_end(), self._in_hand.groups()
         with self._database.read() as connection:
             busy_refs = _refs_of(connection, busy)
-            due = (due_at for organization, due_at in rows(connection, _ORGANIZATIONS) if organization not in busy_refs)
-            return min(due, default=None)
+            due = [
+                _next_due(connection, organization, due_at, held)
+                for organization, due_at in rows(connection, _ORGANIZATIONS)
+                if organization not in busy_refs
+            ]
+        return min([moment for moment in (ends, *due) if moment is not None], default=None)
 
     def find(self, webhook_id: WebhookId) -> DeliveryRecord | None:
         """See DeliveryStore.find."""
@@ -164,9 +175,12 @@ WHERE waiting.organization IS NOT NULL AND disabled_at IS NULL
 """Each organization that something is due to, now or later, with the earliest moment: a step of the index for each."""
 _DUE_OF: Final = """
 SELECT delivery FROM pending INDEXED BY pending_due
-WHERE organization = ? AND due_at <= ? ORDER BY due_at, delivery LIMIT ? OFFSET ?
+WHERE organization = ? AND due_at <= ? ORDER BY due_at, delivery LIMIT ?
 """
-_LEASE: Final = "UPDATE pending SET due_at = ? WHERE delivery = ?"
+_FIRST_OF: Final = """
+SELECT delivery, due_at FROM pending INDEXED BY pending_due
+WHERE organization = ? AND due_at IS NOT NULL ORDER BY due_at, delivery LIMIT ?
+"""
 _DUE: Final = """
 SELECT webhook_id, receiver.name, type, subject.name, revision, owed_at, problem, attempts
 FROM deliveries
@@ -200,23 +214,38 @@ def _take_fairly(
     connection: apsw.Connection,
     organizations: Sequence[int],
     probed: AbstractSet[int | None],
+    held: Mapping[int, int],
     *,
     now: UnixMillis,
     limit: int,
-) -> Sequence[int]:
-    """Return up to ``limit`` due deliveries: an equal share for each organization, then whatever is left over.
+) -> dict[int, int]:
+    """Return up to ``limit`` due deliveries, each with its organization; none of those that are ``held``.
 
-    Of each one that is ``probed`` at most one.
+    An equal share for each organization, then whatever is left over; of each one that is ``probed`` at most one.
     """
     share = max(1, limit // max(1, len(organizations)))
-    taken: list[int] = []
+    held_of = Counter(held.values())
+    taken: dict[int, int] = {}
     for size, offset in ((share, 0), (limit, share)):
         for organization in organizations:
             most = 1 - offset if organization in probed else size
             room = min(size, most, limit - len(taken))
             if room > 0:
-                taken.extend(one for (one,) in rows(connection, _DUE_OF, (organization, now, room, offset)))
+                most_read = held_of[organization] + offset + room
+                found = [one for (one,) in rows(connection, _DUE_OF, (organization, now, most_read)) if one not in held]
+                taken.update(dict.fromkeys(found[offset : offset + room], organization))
     return taken
+
+
+def _next_due(
+    connection: apsw.Connection, organization: int, due_at: UnixMillis, held: Mapping[int, int]
+) -> UnixMillis | None:
+    """Return when the first delivery to an organization is due that is not ``held``. ``due_at``: the first of all."""
+    held_of = sum(1 for group in held.values() if group == organization)
+    if not held_of:
+        return due_at
+    found = rows(connection, _FIRST_OF, (organization, held_of + 1))
+    return next((moment for delivery, moment in found if delivery not in held), None)
 
 
 def _due(found: Row) -> DueDelivery:
@@ -224,7 +253,8 @@ def _due(found: Row) -> DueDelivery:
     return DueDelivery(owed=owed_delivery(owed), attempts_done=attempts)
 
 
-def _record(connection: apsw.Connection, result: AttemptResult) -> None:
+def _record(connection: apsw.Connection, result: AttemptResult) -> int:
+    """Write an attempt and what came of it; return the delivery's number."""
     found = row(connection, _OWED, (result.webhook_id,))
     if found is None:
         raise ValueError(f"delivery {result.webhook_id}: an attempt, but it is not owed")
@@ -239,6 +269,7 @@ def _record(connection: apsw.Connection, result: AttemptResult) -> None:
         _settle(connection, delivery, line, result=result)
     elif result.status is DeliveryStatus.DELIVERED:
         connection.execute(_SET_STATUS, (DELIVERY_STATUS_CODES[result.status], delivery))
+    return int(delivery)
 
 
 _OWED: Final = "SELECT delivery, status, contract, organization FROM deliveries WHERE webhook_id = ?"

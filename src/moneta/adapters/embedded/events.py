@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
-import apsw
-
 from moneta.adapters.embedded.database import Database, Row, insert, row, rows, value
+from moneta.adapters.embedded.in_hand import InHand, InHandFile
 from moneta.adapters.embedded.schema import (
     EVENT_STATUS_CODES,
     EVENT_STATUSES,
@@ -26,6 +25,7 @@ from moneta.application.ports import (
     Taken,
 )
 from moneta.domain.identifiers import ContractId, EventId, OrganizationId, UnixMillis
+from moneta.domain.limits import FORGOTTEN_TRIES_MAX, PROCESS_RETRY_S_MAX
 
 ACCEPTED: Final = EVENT_STATUS_CODES[EventStatus.ACCEPTED]
 
@@ -91,8 +91,7 @@ def accept_event(writing: Writing, event: NewEvent, *, received_at: UnixMillis) 
     if number is None:
         digest, first_received_at = rows(connection, _EARLIER, (event.event_id, source))[0]
         return Taken(received_at=first_received_at, is_replay=True) if digest == event.digest else Reused()
-    connection.execute("INSERT INTO messages VALUES (?, ?, ?)", (number, event.registry_seq, event.raw))
-    connection.execute("INSERT INTO queue (event, ready_at) VALUES (?, ?)", (number, received_at))
+    connection.execute(_QUEUE, (number, received_at, event.registry_seq, event.raw))
     return Taken(received_at=received_at, is_replay=False)
 
 
@@ -100,6 +99,7 @@ _INSERT: Final = """
 INSERT INTO events (source, event_id, type, contract, digest, received_at) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT DO NOTHING
 """
+_QUEUE: Final = "INSERT INTO messages (event, ready_at, registry_seq, raw) VALUES (?, ?, ?, ?)"
 _EARLIER: Final = "SELECT digest, received_at FROM events WHERE event_id = ? AND source = ?"
 
 
@@ -120,12 +120,14 @@ def find_unprocessed(writing: Writing, outcome: EventOutcome) -> int | None:
 _STATUS: Final = "SELECT event, status FROM events WHERE event_id = ? AND source = ?"
 
 
-def settle_event(connection: apsw.Connection, event: int, outcome: EventOutcome) -> None:
+def settle_event(writing: Writing, event: int, outcome: EventOutcome) -> None:
     """Write the outcome and let go of the event's bytes, wherever they wait."""
-    connection.execute("DELETE FROM queue WHERE event = ?", (event,))
+    connection = writing.connection
+    writing.settled.append(event)
+    connection.execute("DELETE FROM messages WHERE event = ? AND ready_at IS NOT NULL", (event,))
     if not connection.changes():
         connection.execute("DELETE FROM dead_letters WHERE event = ?", (event,))
-    connection.execute("DELETE FROM messages WHERE event = ?", (event,))
+        connection.execute("DELETE FROM messages WHERE event = ?", (event,))
     connection.execute(
         "UPDATE events SET status = ?, processed_at = ?, problem = ? WHERE event = ?",
         (EVENT_STATUS_CODES[outcome.status], outcome.processed_at, outcome.problem, event),
@@ -135,40 +137,79 @@ def settle_event(connection: apsw.Connection, event: int, outcome: EventOutcome)
 class SQLiteEventQueue:
     """See ``ports.EventQueue``. A handle is the event's number and the try, so that a stale taker changes nothing."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, in_hand: InHand, file: InHandFile) -> None:
         self._database = database
         self._clock = clock
+        self._in_hand = in_hand
+        self._file = file
 
     def take(self, *, limit: int, lease_s: int) -> Sequence[QueuedEvent]:
         """See EventQueue.take."""
-        with self._database.read() as connection:  # An idle worker looks often, and should not wait for the writer.
-            if value(connection, "SELECT 1 FROM queue WHERE ready_at <= ?", (self._clock.now_ms(),)) is None:
-                return ()
-        with self._database.lease() as connection:
+        with self._in_hand.taking:
             now = self._clock.now_ms()
-            ready = rows(connection, _READY, (now, limit))
-            lease_ends_at = now + lease_s * 1000
-            connection.executemany(_LEASE, [(lease_ends_at, event) for event, *_ in ready])
-        return [_queued(found) for found in ready]
+            self._count_tries(self._in_hand.ended(now), is_delayed=False)
+            held = self._in_hand.groups()
+            with self._database.read() as connection:
+                ready = [one for one in rows(connection, _READY, (now, limit + len(held))) if one[0] not in held]
+            taken = [number for number, *_ in ready[:limit]]
+            if taken:
+                self._in_hand.hold(dict.fromkeys(taken, 0), until=UnixMillis(now + lease_s * 1000))
+                self._file.write([*held, *taken])
+        return [_queued(found) for found in ready[:limit]]
 
     def release(self, events: Sequence[QueuedEvent], *, delay_s: int) -> None:
         """See EventQueue.release."""
+        held = [handle for handle in map(_parse_handle, [event.handle for event in events]) if self._holds(*handle)]
         with self._database.lease() as connection:
             ready_at = self._clock.now_ms() + delay_s * 1000
-            connection.executemany(_RELEASE, [(ready_at, *_parse_handle(event.handle)) for event in events])
+            connection.executemany(_RELEASE, [(ready_at, tries, event) for event, tries in held])
+        self._in_hand.put_down([event for event, _ in held])
 
     def bury(self, event: QueuedEvent, *, reason: str) -> None:
         """See EventQueue.bury."""
         number, tries = _parse_handle(event.handle)
-        with self._database.write() as connection:
-            taken = value(connection, "DELETE FROM queue WHERE event = ? AND tries = ? RETURNING 1", (number, tries))
-            if taken is not None:
-                connection.execute(_BURY, (number, tries, self._clock.now_ms(), reason))
+        if self._holds(number, tries):
+            with self._database.write() as connection:
+                connection.execute(_DEAD, (number,))
+                if connection.changes():
+                    connection.execute(_BURY, (number, tries, self._clock.now_ms(), reason))
+            self._in_hand.put_down([number])
+
+    def reclaim(self) -> None:
+        """Count a try of each event that the processor before this one had in hand when it died.
+
+        For the one processor, at its start. What it may have died of more than once waits for a while, so that all else
+        comes first.
+        """
+        self._count_tries(self._file.read(), is_delayed=True)
+
+    def _count_tries(self, events: Sequence[int], *, is_delayed: bool) -> None:
+        """Write that ``events`` were taken, and came neither to an outcome nor back.
+
+        ``is_delayed``: those that this has happened to before wait for ``PROCESS_RETRY_S_MAX``.
+        """
+        if events:
+            delay_s = PROCESS_RETRY_S_MAX if is_delayed else 0
+            with self._database.lease() as connection:
+                later = self._clock.now_ms() + delay_s * 1000
+                bindings = [(FORGOTTEN_TRIES_MAX, later, event) for event in events]
+                connection.executemany(_COUNT_TRY, bindings)
+
+    def close(self) -> None:
+        """Close the file that says what is in hand."""
+        self._file.close()
+
+    def _holds(self, event: int, tries: int) -> bool:
+        """Tell whether that taking is in force."""
+        if event not in self._in_hand.groups():
+            return False
+        with self._database.read() as connection:
+            return value(connection, "SELECT tries + 1 FROM messages WHERE event = ?", (event,)) == tries
 
     def depth(self) -> int:
         """See EventQueue.depth."""
         with self._database.read() as connection:
-            return int(rows(connection, "SELECT count(*) FROM queue")[0][0])
+            return int(rows(connection, "SELECT count(*) FROM messages WHERE ready_at IS NOT NULL")[0][0])
 
     def dead_letters(self, *, limit: int) -> Sequence[DeadLetter]:
         """See EventQueue.dead_letters."""
@@ -189,16 +230,18 @@ class SQLiteEventQueue:
 
 
 _READY: Final = """
-SELECT queue.event, tries, sender.name, event_id, type, subject.name, raw, received_at, registry_seq
-FROM queue
-JOIN messages ON messages.event = queue.event
-JOIN events ON events.event = queue.event
+SELECT messages.event, tries, sender.name, event_id, type, subject.name, raw, received_at, registry_seq
+FROM messages
+JOIN events ON events.event = messages.event
 JOIN names AS sender ON sender.ref = events.source
 JOIN names AS subject ON subject.ref = events.contract
-WHERE ready_at <= ? ORDER BY ready_at, queue.event LIMIT ?
+WHERE ready_at <= ? ORDER BY ready_at, messages.event LIMIT ?
 """
-_LEASE: Final = "UPDATE queue SET ready_at = ?, tries = tries + 1 WHERE event = ?"
-_RELEASE: Final = "UPDATE queue SET ready_at = ? WHERE event = ? AND tries = ?"
+_RELEASE: Final = "UPDATE messages SET ready_at = ?, tries = ? WHERE event = ? AND ready_at IS NOT NULL"
+_COUNT_TRY: Final = """
+UPDATE messages SET tries = tries + 1, ready_at = iif(tries < ?, ready_at, ?) WHERE event = ? AND ready_at IS NOT NULL
+"""
+_DEAD: Final = "UPDATE messages SET ready_at = NULL WHERE event = ? AND ready_at IS NOT NULL"
 _BURY: Final = "INSERT INTO dead_letters (event, tries, died_at, reason) VALUES (?, ?, ?, ?)"
 _DEAD_LETTERS: Final = """
 SELECT letter, sender.name, event_id, subject.name, tries, died_at, reason

@@ -22,6 +22,22 @@ from moneta.domain.errors import StoreVersionError
 
 _TO_VERSION_2: Final = """
 INSERT INTO meta (name, value) VALUES ('deliveries_forgotten', 0);
+
+CREATE TEMP TABLE waiting AS
+    SELECT messages.event, queue.ready_at, ifnull(tries, 0) AS tries, registry_seq, raw
+    FROM messages LEFT JOIN queue USING (event);
+DROP TABLE queue;
+DROP TABLE messages;
+CREATE TABLE messages (
+    event INTEGER PRIMARY KEY REFERENCES events,
+    ready_at INTEGER,
+    tries INTEGER NOT NULL DEFAULT 0,
+    registry_seq INTEGER NOT NULL,
+    raw BLOB NOT NULL
+) STRICT;
+CREATE INDEX messages_ready ON messages (ready_at) WHERE ready_at IS NOT NULL;
+INSERT INTO messages SELECT event, ready_at, tries, registry_seq, raw FROM waiting;
+DROP TABLE temp.waiting;
 """
 
 MIGRATIONS: Final[Mapping[int, str]] = {2: _TO_VERSION_2}

@@ -4,7 +4,7 @@ The rules:
 
 1. A text that many rows name (organizations, mPasses, contracts, templates) stands once, in ``names``; rows hold its
    number. Enumerations are stored as the numbers in the tables below: append only.
-2. What waits (``messages``, ``queue``, ``pending``) stands apart from what stays, so that the pages of the first are
+2. What waits (``messages``, ``pending``) stands apart from what stays, so that the pages of the first are
    used again and the rows of the second are written once, small and in order.
 3. Rows that stay are appended in the order of their keys, which fills pages to the brim; no index is kept that no query
    below ``list`` or ``take`` needs.
@@ -58,18 +58,15 @@ CREATE TABLE events (
 ) STRICT;
 CREATE INDEX events_unprocessed ON events (contract) WHERE status = 0;
 
--- The bytes of an event until its outcome, and its place in the queue: leases touch only small rows.
+-- The bytes of an event until its outcome. ready_at: NULL for a dead letter. A taking writes nothing here: see in_hand.
 CREATE TABLE messages (
     event INTEGER PRIMARY KEY REFERENCES events,
+    ready_at INTEGER,
+    tries INTEGER NOT NULL DEFAULT 0,
     registry_seq INTEGER NOT NULL,
     raw BLOB NOT NULL
 ) STRICT;
-CREATE TABLE queue (
-    event INTEGER PRIMARY KEY REFERENCES messages,
-    ready_at INTEGER NOT NULL,
-    tries INTEGER NOT NULL DEFAULT 0
-) STRICT;
-CREATE INDEX queue_ready ON queue (ready_at);
+CREATE INDEX messages_ready ON messages (ready_at) WHERE ready_at IS NOT NULL;
 CREATE TABLE dead_letters (
     letter INTEGER PRIMARY KEY,
     event INTEGER NOT NULL UNIQUE REFERENCES messages,
@@ -129,7 +126,7 @@ CREATE INDEX deliveries_contract ON deliveries (contract);
 CREATE INDEX deliveries_open ON deliveries (organization, status) WHERE status <> 1;
 CREATE INDEX deliveries_dead ON deliveries (status) WHERE status = 2;
 
--- What waits to be sent. due_at: NULL behind an older one of the same contract and organization; a lease moves it.
+-- What waits to be sent. due_at: NULL behind an older one of the same contract and organization.
 CREATE TABLE pending (
     delivery INTEGER PRIMARY KEY REFERENCES deliveries,
     organization INTEGER NOT NULL,
@@ -267,10 +264,14 @@ def ref_of(connection: apsw.Connection, name: str) -> int | None:
 
 
 class Writing:
-    """One write transaction, and the numbers that it has looked up or given, which die with it if it fails."""
+    """One write transaction, and the numbers that it has looked up or given, which die with it if it fails.
+
+    ``settled``: the events that have an outcome once it is committed.
+    """
 
     def __init__(self, connection: apsw.Connection) -> None:
         self.connection = connection
+        self.settled: list[int] = []
         self._refs: dict[str, int] = {}
         self._statuses: dict[str, int] = {}
 

@@ -11,22 +11,21 @@ from moneta.adapters.embedded.database import Database
 from moneta.adapters.embedded.deliveries import SQLiteDeliveryStore
 from moneta.adapters.embedded.directory import SQLiteDirectoryStore
 from moneta.adapters.embedded.events import SQLiteEventQueue, SQLiteEventStore
+from moneta.adapters.embedded.in_hand import InHand, InHandFile
 from moneta.adapters.embedded.schema import check_version, create_tables, get_meta, set_meta
 from moneta.application.ports import Clock
-from moneta.domain.limits import (
-    FORGOTTEN_TRIES_MAX,
-)
 
 FILE_NAME: Final = "moneta.db"
 
-_FORGET_EVENT_LEASES: Final = "UPDATE queue SET ready_at = ? WHERE ready_at > ? AND tries <= ?"
-# Without an attempt, only a lease moves a delivery's time.
-_FORGET_DELIVERY_LEASES: Final = "UPDATE pending SET due_at = ? WHERE due_at > ? AND attempts = 0"
+IN_HAND_SUFFIX: Final = "-in-hand"
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedStore:
-    """Every store port on one file. Any number of processes may have it open; each may use it from any thread."""
+    """Every store port on one file. Any number of processes may have it open; each may use it from any thread.
+
+    Of them all one takes events and one takes deliveries: a lease is known to the process alone that holds it.
+    """
 
     clock: Clock
     database: Database
@@ -76,14 +75,14 @@ class EmbeddedStore:
 
     @classmethod
     def _on(cls, path: Path, clock: Clock) -> Self:
-        database = Database(path)
+        database, events, deliveries = Database(path), InHand(), InHand()
         return cls(
             clock=clock,
             database=database,
             events=SQLiteEventStore(database, clock),
-            queue=SQLiteEventQueue(database, clock),
-            contracts=SQLiteContractStore(database),
-            deliveries=SQLiteDeliveryStore(database, clock),
+            queue=SQLiteEventQueue(database, clock, events, InHandFile(path.with_name(path.name + IN_HAND_SUFFIX))),
+            contracts=SQLiteContractStore(database, events),
+            deliveries=SQLiteDeliveryStore(database, clock, deliveries),
             directory=SQLiteDirectoryStore(database),
         )
 
@@ -98,27 +97,9 @@ class EmbeddedStore:
         with self.database.write() as connection:
             set_meta(connection, "base_url", base_url)
 
-    def forget_event_leases(self) -> None:
-        """Let the events that a processor which died had taken be taken again at once, not at the end of its leases.
-
-        For the one processor, at its start: another that works would have its events taken away and done twice. What
-        was tried often keeps its time: it may be what the processor died of.
-        """
-        with self.database.lease() as connection:
-            now = self.clock.now_ms()
-            connection.execute(_FORGET_EVENT_LEASES, (now, now, FORGOTTEN_TRIES_MAX))
-
-    def forget_delivery_leases(self) -> None:
-        """Do the same for the deliveries that a deliverer which died had taken, for the one deliverer at its start.
-
-        What was attempted before keeps its time: it may be waiting for its next attempt.
-        """
-        with self.database.lease() as connection:
-            now = self.clock.now_ms()
-            connection.execute(_FORGET_DELIVERY_LEASES, (now, now))
-
     def close(self) -> None:
         """Close every connection; a second time changes nothing."""
+        self.queue.close()
         self.database.close()
 
 

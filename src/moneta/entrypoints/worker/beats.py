@@ -19,7 +19,8 @@ class Beats:
         self._thread = threading.Thread(target=self._run, name="beats", daemon=True)
 
     def start(self) -> None:
-        """Start the thread."""
+        """Show the first, and start the thread."""
+        self._file.write(self._measure())
         self._thread.start()
 
     def stop(self) -> None:

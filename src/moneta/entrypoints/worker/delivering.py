@@ -1,6 +1,6 @@
 """The deliverer's main: an event loop that sends, and pipes that tie it to the rest.
 
-There is one deliverer a store; a lock on a file sees to it, and so the leases of one that died can be forgotten.
+There is one deliverer a store; a lock on a file sees to it, so that leases can be its own affair.
 
 ``lifeline``: closed when the supervisor is gone, however it went. ``wake``: a byte whenever something may be due.
 ``processor``: takes a byte when a receiver's answer was accepted as an event. ``ready``: one line when the deliverer
@@ -17,7 +17,7 @@ from typing import Final
 import structlog
 import uvloop
 
-from moneta.bootstrap import embedded, forget_delivery_leases, http_sender
+from moneta.bootstrap import embedded, http_sender
 from moneta.entrypoints.heartbeats import DELIVERER, HeartbeatFile
 from moneta.entrypoints.logs import configure_logs
 from moneta.entrypoints.pipes import waker
@@ -37,7 +37,6 @@ def main(settings: Settings, *, lifeline: int, wake: int, processor: int, ready:
     with (settings.data_dir / LOCK_FILE).open("ab") as file:
         # The deliverer of a supervisor that was killed may still be draining. Waiting for it makes us the only one.
         fcntl.flock(file, fcntl.LOCK_EX)
-        forget_delivery_leases(settings.data_dir)
         uvloop.run(_work(settings, lifeline=lifeline, wake=wake, processor=processor, ready=ready))
     return 0
 

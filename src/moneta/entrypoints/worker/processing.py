@@ -1,6 +1,6 @@
 """The processor's main: it sleeps on its pipes, and works when there is something to do.
 
-There is one processor a store; a lock on a file sees to it, and so the leases of one that died can be forgotten.
+There is one processor a store; a lock on a file sees to it, so that leases can be its own affair.
 
 ``lifeline``: closed when the supervisor is gone, however it went. ``wake``: a byte whenever there may be an event.
 ``deliverer``: takes a byte when something may be due. ``ready``: one line when the processor can work.
@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from moneta.bootstrap import embedded, forget_event_leases
+from moneta.bootstrap import embedded, reclaim_events
 from moneta.entrypoints.heartbeats import PROCESSOR, HeartbeatFile
 from moneta.entrypoints.logs import configure_logs
 from moneta.entrypoints.pipes import Pipes, waker
@@ -31,7 +31,7 @@ def main(settings: Settings, *, lifeline: int, wake: int, deliverer: int, ready:
     with (settings.data_dir / LOCK_FILE).open("ab") as file:
         # The processor of a supervisor that was killed may still be at work. Waiting for it makes us the only one.
         fcntl.flock(file, fcntl.LOCK_EX)
-        forget_event_leases(settings.data_dir)
+        reclaim_events(settings.data_dir)
         _work(settings, Pipes(lifeline=lifeline, wake=wake), deliverer=deliverer, ready=ready)
     return 0
 
