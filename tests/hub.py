@@ -298,6 +298,7 @@ def make_hub(folder: Path, *, base_url: str = HUB) -> TestHub:
         contracts=store.contracts,
         deliveries=store.deliveries,
         directory=store.directory,
+        retention=store.retention,
         signer=MemorySigner(),
         sealer=MemorySealer(),
         templates=YAMLTemplateReader(),

@@ -45,6 +45,7 @@ def embedded(settings: Settings) -> Iterator[Hub]:
             contracts=opened.contracts,
             deliveries=opened.deliveries,
             directory=opened.directory,
+            retention=opened.retention,
             signer=keyfiles.FileSigner(settings.data_dir),
             sealer=keyfiles.FileSealer(settings.data_dir),
             templates=_TemplatesOnDemand(),

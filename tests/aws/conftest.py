@@ -10,7 +10,7 @@ import pytest
 from moneta.adapters.aws.store import DynamoDBStore, make_client
 from tests.conformance.builders import StillClock
 
-CONTROL = {"close", "create_table", "delete_table", "get_waiter"}
+CONTROL = {"close", "create_table", "delete_table", "get_waiter", "update_time_to_live"}
 
 
 class Crash(BaseException):

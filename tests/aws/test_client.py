@@ -13,9 +13,11 @@ from moneta.adapters.aws.dynamodb import (
     TransactionFailedError,
     Write,
 )
+from moneta.adapters.aws.lifetimes import Lifetimes
 from moneta.adapters.aws.store import DynamoDBStore, make_client
 from moneta.application.ports import Taken
 from moneta.domain.errors import StoreUnavailableError
+from moneta.domain.retention import Retention
 from tests.conformance.builders import NOW, StillClock, new_event, submitted
 
 ITEM = {"event": "mo-1#event-1", "received_at": 7, "raw": b"\x00", "tags": frozenset({"b", "a"}), "attempts": [b"1"]}
@@ -53,7 +55,9 @@ def cancelled(*codes):
 
 
 def database(*script):
-    return DynamoDB(ScriptedClient(*script), prefix="test-", batch_wait_s=0)
+    return DynamoDB(
+        ScriptedClient(*script), prefix="test-", lifetimes=Lifetimes(StillClock(), Retention()), batch_wait_s=0
+    )
 
 
 def test_an_item_is_read_as_it_was_written():

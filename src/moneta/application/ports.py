@@ -29,6 +29,7 @@ from moneta.domain.ijson import Value
 from moneta.domain.keys import RegisteredKey
 from moneta.domain.mpasses import MPass, MPassStatus
 from moneta.domain.organizations import Organization, OrganizationKind, OrganizationStatus
+from moneta.domain.retention import Past
 from moneta.domain.template_problems import TemplateProblem
 from moneta.domain.templates import Template, TemplateRecord
 from moneta.signing.keys import PublicKey
@@ -452,6 +453,35 @@ class DeliveryStore(Protocol):
         """Return how many deliveries stand how."""
 
 
+# Retention.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forgotten:
+    """How many were forgotten, and where to go on; ``after`` None where nothing older is left."""
+
+    count: int
+    after: str | None
+
+
+class RetentionStore(Protocol):
+    """What is over, and is kept for a while (``domain.retention``). Contracts, steps and the audit log never end."""
+
+    def forget(self, past: Past, *, before: UnixMillis, after: str, limit: int, is_trial: bool = False) -> Forgotten:
+        """Look at up to ``limit`` of the oldest, and forget those that were over before that moment.
+
+        Over is a delivery, with its attempts, since its last attempt; an event since its outcome; a remembered answer
+        since it was given. What is pending or has no outcome is not over. ``after``: where the look before ended, empty
+        for the first. ``is_trial``: count them, and change nothing.
+
+        One small write, which may be lost in a power cut, and is done again then. A store that forgets by itself has
+        nothing to do here, and shows nothing that it would have had to forget.
+
+        Raises:
+            StoreUnavailableError: Nothing was forgotten.
+        """
+
+
 # The directory: organizations, keys, mPasses, templates, identities. Read on every event, changed rarely.
 
 
@@ -748,6 +778,7 @@ class Hub:
     contracts: ContractStore
     deliveries: DeliveryStore
     directory: DirectoryStore
+    retention: RetentionStore
     signer: Signer
     sealer: Sealer
     templates: TemplateReader

@@ -41,6 +41,10 @@ class StoreVersionError(MonetaError):
     """The store was made by another version of the program than this one can use."""
 
 
+class RetentionError(MonetaError):
+    """What is over would be forgotten sooner than something else needs it. Only an operator can mend the settings."""
+
+
 # Malformed: the bytes are not what the protocol says they are.
 
 

@@ -80,6 +80,15 @@ ANSWER_BYTES_MAX:            Final = 256 * 1024
 RETRY_AFTER_S_MAX:           Final = 3_600
 CACHE_ENTRIES_MAX:           Final = 10_000
 
+KEEP_DELIVERIES_DAYS:        Final = 30
+KEEP_DEAD_DAYS:              Final = 90
+KEEP_EVENTS_DAYS:            Final = 400
+KEEP_EVENTS_DAYS_MIN:        Final = 7
+KEEP_ANSWERS_DAYS:           Final = 30
+KEEP_DAYS_MAX:               Final = 36_500
+FORGET_BATCH_MAX:            Final = 128
+FORGET_EVERY_S:              Final = 3_600
+
 HEAD_BYTES_MAX:              Final = 32 * 1024
 HEAD_S_MAX:                  Final = 10
 REQUEST_BODY_S_MAX:          Final = 15

@@ -195,6 +195,7 @@ class _Supervisor:
 
         base_url = self._settings.base_url or ""
         before = record_base_url(self._settings.data_dir, base_url)
+        self._settings.save()
         if before != base_url:
             log.warning("base_url_changed", before=before, now=base_url)
         for name in ("allow_http_webhooks", "allow_private_webhooks"):

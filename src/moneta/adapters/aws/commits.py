@@ -37,9 +37,11 @@ from moneta.adapters.aws.contract_items import (
 from moneta.adapters.aws.deliveries import DynamoDBDeliveryStore
 from moneta.adapters.aws.dynamodb import ConditionFailedError, DynamoDB, Query, Table
 from moneta.adapters.aws.events import OWING
+from moneta.adapters.aws.lifetimes import FORGET_AT, Lifetimes
 from moneta.adapters.aws.tables import WAITING
 from moneta.application.ports import Change, Clock, Committed, EventOutcome
 from moneta.domain.identifiers import ContractId, Revision
+from moneta.domain.retention import Past
 
 REVISIONS_MAX: Final = 1_000
 """More than a contract can have: its signatures and one act."""
@@ -48,9 +50,18 @@ REVISIONS_MAX: Final = 1_000
 class Commits:
     """What ``ports.ContractStore.commit`` does, and what completes it after a crash."""
 
-    def __init__(self, db: DynamoDB, clock: Clock, *, calendar: Calendar, deliveries: DynamoDBDeliveryStore) -> None:
+    def __init__(
+        self,
+        db: DynamoDB,
+        clock: Clock,
+        lifetimes: Lifetimes,
+        *,
+        calendar: Calendar,
+        deliveries: DynamoDBDeliveryStore,
+    ) -> None:
         self._db = db
         self._clock = clock
+        self._lifetimes = lifetimes
         self._calendar = calendar
         self._deliveries = deliveries
 
@@ -193,8 +204,13 @@ class Commits:
             return  # Somebody brought it this far, or farther.
 
     def _write_outcome_of_step(self, item: Item) -> None:
-        values = {"status": item["outcome"], "processed_at": item["processed_at"], "by_step": item["seq"]}
-        expression = "SET #status = :status, #processed_at = :processed_at, #by_step = :by_step"
+        values = {
+            "status": item["outcome"],
+            "processed_at": item["processed_at"],
+            "by_step": item["seq"],
+            FORGET_AT: self._lifetimes.end(Past.EVENTS, over_since=item["processed_at"]),
+        }
+        expression = "SET " + ", ".join(f"#{name} = :{name}" for name in values)
         if "problem" in item:
             expression, values = f"{expression}, #problem = :problem", values | {"problem": item["problem"]}
         try:
@@ -216,7 +232,13 @@ class Commits:
         if self._complete_own_step(change.contract_id, key):
             return Committed.DUPLICATE
         owed: dict[str, Value] = {"owed": pack_owed(change.owed), "waiting_for": OWING} if change.owed else {}
-        values: dict[str, Value] = {"status": outcome.status, "processed_at": outcome.processed_at, **owed}
+        forget_at = self._lifetimes.end(Past.EVENTS, over_since=outcome.processed_at)
+        values: dict[str, Value] = {
+            "status": outcome.status,
+            "processed_at": outcome.processed_at,
+            FORGET_AT: forget_at,
+            **owed,
+        }
         if outcome.problem is not None:
             values["problem"] = outcome.problem
         expression = "SET " + ", ".join(f"#{name} = :{name}" for name in values)

@@ -8,6 +8,7 @@ from moneta.adapters.aws.contract_items import step_of
 from moneta.adapters.aws.contract_lists import ContractLists
 from moneta.adapters.aws.deliveries import DynamoDBDeliveryStore
 from moneta.adapters.aws.dynamodb import DynamoDB
+from moneta.adapters.aws.lifetimes import Lifetimes
 from moneta.application.ports import Change, Clock, Committed, ContractQuery, ContractSummary, Page
 from moneta.domain.contracts import Contract, Step, assemble
 from moneta.domain.identifiers import ContractId, OrganizationId, Revision, UnixSeconds
@@ -16,9 +17,17 @@ from moneta.domain.identifiers import ContractId, OrganizationId, Revision, Unix
 class DynamoDBContractStore:
     """See ``ports.ContractStore``."""
 
-    def __init__(self, db: DynamoDB, clock: Clock, *, calendar: Calendar, deliveries: DynamoDBDeliveryStore) -> None:
+    def __init__(
+        self,
+        db: DynamoDB,
+        clock: Clock,
+        lifetimes: Lifetimes,
+        *,
+        calendar: Calendar,
+        deliveries: DynamoDBDeliveryStore,
+    ) -> None:
         self._db = db
-        self._commits = Commits(db, clock, calendar=calendar, deliveries=deliveries)
+        self._commits = Commits(db, clock, lifetimes, calendar=calendar, deliveries=deliveries)
         self._lists = ContractLists(db, clock, calendar=calendar)
 
     def read(self, contract_ids: Sequence[ContractId]) -> Mapping[ContractId, Contract]:

@@ -30,6 +30,7 @@ from moneta.adapters.aws.delivery_lists import DeliveryLists
 from moneta.adapters.aws.directory import DynamoDBDirectoryStore
 from moneta.adapters.aws.dynamodb import ConditionFailedError, DynamoDB, Query, Table
 from moneta.adapters.aws.events import DynamoDBEventStore
+from moneta.adapters.aws.lifetimes import FORGET_AT, Lifetimes
 from moneta.adapters.aws.tables import DUE, WEBHOOK_ID
 from moneta.application.ports import (
     AttemptResult,
@@ -42,8 +43,9 @@ from moneta.application.ports import (
     ReplayQuery,
     WebhookType,
 )
-from moneta.domain.identifiers import ContractId, OrganizationId, UnixMillis, WebhookId
+from moneta.domain.identifiers import ContractId, OrganizationId, UnixMillis, UnixSeconds, WebhookId
 from moneta.domain.limits import ATTEMPTS_MAX, CACHE_ENTRIES_MAX
+from moneta.domain.retention import Past
 
 CANDIDATES_MAX: Final = 2_000
 """How many due deliveries one taking chooses among."""
@@ -58,9 +60,16 @@ class DynamoDBDeliveryStore:
     """See ``ports.DeliveryStore``."""
 
     def __init__(
-        self, db: DynamoDB, *, calendar: Calendar, directory: DynamoDBDirectoryStore, events: DynamoDBEventStore
+        self,
+        db: DynamoDB,
+        lifetimes: Lifetimes,
+        *,
+        calendar: Calendar,
+        directory: DynamoDBDirectoryStore,
+        events: DynamoDBEventStore,
     ) -> None:
         self._db = db
+        self._lifetimes = lifetimes
         self._calendar = calendar
         self._directory = directory
         self._events = events
@@ -109,9 +118,8 @@ class DynamoDBDeliveryStore:
 
     def find(self, webhook_id: WebhookId) -> DeliveryRecord | None:
         """See DeliveryStore.find."""
-        key = self._key_of(webhook_id)
-        item = None if key is None else self._db.get(Table.DELIVERIES, key)
-        return None if item is None else record_of(item)
+        found = (self._db.get(Table.DELIVERIES, key) for key in self._keys_of(webhook_id))
+        return next((record_of(item) for item in found if item is not None), None)
 
     def list(self, query: DeliveryQuery) -> Page[DeliveryRecord]:
         """See DeliveryStore.list."""
@@ -128,7 +136,7 @@ class DynamoDBDeliveryStore:
     def counts(self) -> Mapping[DeliveryStatus, int]:
         """See DeliveryStore.counts. Reads the whole table: for tests and small hubs; the deployed one has metrics."""
         counts = dict.fromkeys(DeliveryStatus, 0)
-        for item in self._db.scan(Table.DELIVERIES, attributes=("status",)):
+        for item in self._db.scan(Table.DELIVERIES, attributes=("status", FORGET_AT)):
             counts[DeliveryStatus(item["status"])] += 1
         return counts
 
@@ -233,7 +241,8 @@ class DynamoDBDeliveryStore:
         if result.status is DeliveryStatus.PENDING:
             change, values["due_at"] = ", #due_at = :due_at", result.retry_at or result.attempt.at
         else:
-            change, values["status"] = ", #status = :status REMOVE #due_bucket, #due_at", result.status
+            change = ", #status = :status, #forget_at = :forget_at REMOVE #due_bucket, #due_at"
+            values["status"], values["forget_at"] = result.status, self._end(result)
         try:
             self._db.update(
                 Table.DELIVERIES,
@@ -253,8 +262,14 @@ class DynamoDBDeliveryStore:
         values: dict[str, Value] = {"attempts": [pack_attempt(result.attempt)]}
         expression = "SET #attempts = list_append(#attempts, :attempts)"
         if result.status is DeliveryStatus.DELIVERED:
-            expression, values["status"] = f"{expression}, #status = :status", result.status
+            expression += ", #status = :status, #forget_at = :forget_at"
+            values |= {"status": result.status, "forget_at": self._end(result)}
         self._db.update(Table.DELIVERIES, key, expression, values=values)
+
+    def _end(self, result: AttemptResult) -> UnixSeconds:
+        """Return when to forget a delivery that this attempt settled."""
+        past = Past.DELIVERIES if result.status is DeliveryStatus.DELIVERED else Past.DEAD_DELIVERIES
+        return self._lifetimes.end(past, over_since=result.attempt.at)
 
     def _move_line(self, key: Key, result: AttemptResult) -> None:
         """Bring forward what stood behind a delivery that is settled, or let it wait for the next attempt."""
@@ -291,7 +306,7 @@ class DynamoDBDeliveryStore:
             self._db.update(
                 Table.DELIVERIES,
                 delivery_key(item),
-                f"SET {change}",
+                f"SET {change} REMOVE #forget_at",
                 values=values,
                 condition="#status = :before AND size(#attempts) = :done",
             )
@@ -304,12 +319,20 @@ class DynamoDBDeliveryStore:
         """Return the key of a delivery: what this process took it does not look up, since the index lags."""
         if webhook_id in self._taken:
             return self._taken[webhook_id]
+        keys = list(self._keys_of(webhook_id))
+        if len(keys) > 1:  # what was forgotten and is owed anew may stand beside its former self for some days
+            keys = [key for key in keys if self._db.get(Table.DELIVERIES, key) is not None]
+        return keys[0] if keys else None
+
+    def _keys_of(self, webhook_id: WebhookId) -> Iterator[Key]:
+        """Give the keys under which a delivery may be found: the one that this process took, and those of the index."""
+        if webhook_id in self._taken:
+            yield self._taken[webhook_id]
         values = {"webhook_id": webhook_id}
         query = Query(
-            table=Table.DELIVERIES, index=WEBHOOK_ID, where="#webhook_id = :webhook_id", values=values, page=1
+            table=Table.DELIVERIES, index=WEBHOOK_ID, where="#webhook_id = :webhook_id", values=values, page=2
         )
-        entry = next(self._db.query(query), None)
-        return None if entry is None else delivery_key(entry)
+        yield from map(delivery_key, self._db.query(query))
 
     def _remember(self, item: Item) -> None:
         if len(self._taken) >= CACHE_ENTRIES_MAX:

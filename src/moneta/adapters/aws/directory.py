@@ -48,6 +48,7 @@ from moneta.adapters.aws.dynamodb import (
     Table,
     TransactionFailedError,
 )
+from moneta.adapters.aws.lifetimes import Lifetimes
 from moneta.adapters.aws.pages import PLACE_END, Seen, decode_cursor, fill_page
 from moneta.adapters.aws.tables import LISTING
 from moneta.application.ports import DirectoryChange, Endpoint, Identity, Page, RememberedAnswer
@@ -63,8 +64,9 @@ Listed = TypeVar("Listed")
 class DynamoDBDirectoryStore:
     """See ``ports.DirectoryStore``."""
 
-    def __init__(self, db: DynamoDB) -> None:
+    def __init__(self, db: DynamoDB, lifetimes: Lifetimes) -> None:
         self._db = db
+        self._lifetimes = lifetimes
 
     def registry_position(self) -> RegistrySeq:
         """See DirectoryStore.registry_position."""
@@ -207,7 +209,8 @@ class DynamoDBDirectoryStore:
 
     def apply(self, change: DirectoryChange) -> None:
         """See DirectoryStore.apply."""
-        actions = actions_of(change, self.keys_of(list(dict.fromkeys(key.owner for key in change.keys))))
+        stored = self.keys_of(list(dict.fromkeys(key.owner for key in change.keys)))
+        actions = actions_of(change, stored, self._lifetimes)
         try:
             self._db.transact([action.write for action in actions], request_id=str(uuid.uuid4()))
         except TransactionFailedError as error:

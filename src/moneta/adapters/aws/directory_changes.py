@@ -29,12 +29,14 @@ from moneta.adapters.aws.directory_items import (
     template_item,
 )
 from moneta.adapters.aws.dynamodb import Table, Write
-from moneta.application.ports import DirectoryChange, DirectoryConflictError
+from moneta.adapters.aws.lifetimes import FORGET_AT, Lifetimes
+from moneta.application.ports import DirectoryChange, DirectoryConflictError, RememberedAnswer
 from moneta.domain.errors import CodeTakenError, KeyTakenError, Refused, TemplateExistsError
 from moneta.domain.identifiers import KeyId, OrganizationId
 from moneta.domain.keys import KeyStatus, RegisteredKey
 from moneta.domain.mpasses import MPass
 from moneta.domain.organizations import Organization
+from moneta.domain.retention import Past
 from moneta.domain.templates import TemplateRecord
 
 IS_NEW: Final = "attribute_not_exists(#object)"
@@ -56,7 +58,11 @@ def failure_of(actions: Sequence[Action], failed: Sequence[int]) -> Refused | Di
     return [*final, *errors, DirectoryConflictError("the directory is being changed by another")][0]
 
 
-def actions_of(change: DirectoryChange, stored: Mapping[OrganizationId, Mapping[KeyId, RegisteredKey]]) -> list[Action]:
+def actions_of(
+    change: DirectoryChange,
+    stored: Mapping[OrganizationId, Mapping[KeyId, RegisteredKey]],
+    lifetimes: Lifetimes,
+) -> list[Action]:
     """Return the transaction that makes ``change``. ``stored``: the keys now of every owner of a key in it.
 
     Raises:
@@ -76,8 +82,15 @@ def actions_of(change: DirectoryChange, stored: Mapping[OrganizationId, Mapping[
     if change.identity is not None:
         actions.append(_put(identity_item(change.identity), is_new="identity"))
     if change.remember is not None:
-        actions.append(_put(remembered_item(change.remember), is_new="Idempotency-Key"))
+        actions.append(_remember(change.remember, lifetimes))
     return actions
+
+
+def _remember(answer: RememberedAnswer, lifetimes: Lifetimes) -> Action:
+    item = {**remembered_item(answer), FORGET_AT: lifetimes.end(Past.ANSWERS, over_since=answer.at)}
+    condition, values = f"{IS_NEW} OR #{FORGET_AT} < :now", {"now": lifetimes.now()}
+    write = Write(table=Table.DIRECTORY, item=item, condition=condition, values=values)
+    return Action(write, DirectoryConflictError("Idempotency-Key: expected none in the store"))
 
 
 def _organization(organization: Organization) -> Iterator[Action]:

@@ -11,16 +11,17 @@ The rules:
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypedDict, TypeVar, cast
 
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from moneta.adapters.aws.attributes import Item, Key, Raw, Value, names_in, pack, pack_values, unpack
+from moneta.adapters.aws.lifetimes import FORGET_AT, Lifetimes
 from moneta.domain.errors import StoreUnavailableError
 
 THREADS_MAX: Final = 32
@@ -131,12 +132,27 @@ class Write:
     condition: str = ""
 
 
+class WhereNoneIs(TypedDict):
+    """A condition of a write, with its values."""
+
+    condition: str
+    values: Mapping[str, Value]
+
+
 class DynamoDB:
     """The tables under one prefix. Safe for threads."""
 
-    def __init__(self, client: Any, *, prefix: str, batch_wait_s: float = BATCH_WAIT_S) -> None:  # botocore: no types
+    def __init__(
+        self,
+        client: Any,  # botocore has no types
+        *,
+        prefix: str,
+        lifetimes: Lifetimes,
+        batch_wait_s: float = BATCH_WAIT_S,
+    ) -> None:
         self._client = client
         self._prefix = prefix
+        self._lifetimes = lifetimes
         self._batch_wait_s = batch_wait_s
         self._threads = ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="dynamodb")
 
@@ -165,15 +181,20 @@ class DynamoDB:
     def get(self, table: Table, key: Key) -> Item | None:
         """Return an item as it is now; None if there is none."""
         found = self.call("get_item", table, Key=pack(key), ConsistentRead=True)
-        return unpack(found["Item"]) if "Item" in found else None
+        return next(iter(self._unpack([found["Item"]] if "Item" in found else [])), None)
 
     def put_new(self, table: Table, item: Item) -> Item | None:
         """Put an item where none is, and return None; else return the one that is there, and change nothing."""
         try:
-            self.put(table, item, condition=f"attribute_not_exists(#{PARTITION_KEYS[table]})")
+            self.put(table, item, **self.where_none_is(table))
         except ConditionFailedError as error:
             return error.item
         return None
+
+    def where_none_is(self, table: Table) -> WhereNoneIs:
+        """Return the condition, with its values, that no item is there, or one that has ended."""
+        condition = f"attribute_not_exists(#{PARTITION_KEYS[table]}) OR #{FORGET_AT} < :now"
+        return {"condition": condition, "values": {"now": self._lifetimes.now()}}
 
     def put(self, table: Table, item: Item, *, condition: str, values: Mapping[str, Value] | None = None) -> None:
         """Put an item over whatever is there.
@@ -220,7 +241,7 @@ class DynamoDB:
 
     def _rest(self, query: Query, page: Raw) -> Iterator[Item]:
         while True:  # ends with the last page: a partition is finite
-            yield from map(unpack, page["Items"])
+            yield from self._unpack(page["Items"])
             if "LastEvaluatedKey" not in page:
                 return
             page = self._page(query, page["LastEvaluatedKey"])
@@ -236,7 +257,7 @@ class DynamoDB:
         arguments |= {"ConsistentRead": True} if index is None else {"IndexName": index}
         page = self.call("scan", table, **arguments)
         while True:  # ends with the last page: a table is finite
-            yield from map(unpack, page["Items"])
+            yield from self._unpack(page["Items"])
             if "LastEvaluatedKey" not in page:
                 return
             page = self.call("scan", table, **arguments, ExclusiveStartKey=page["LastEvaluatedKey"])
@@ -253,16 +274,21 @@ class DynamoDB:
         if attributes:
             shown = ", ".join(f"#{name}" for name in attributes)
             request |= {"ProjectionExpression": shown, "ExpressionAttributeNames": names_in(shown)}
-        name, items, requests = self.table_name(table), [], {self.table_name(table): request}
+        name, requests = self.table_name(table), {self.table_name(table): request}
+        items: list[Item] = []
         for number in range(BATCH_TRIES_MAX):
             found = self._call("batch_get_item", {"RequestItems": requests})
-            items += [unpack(item) for item in found["Responses"].get(name, ())]
+            items += self._unpack(found["Responses"].get(name, ()))
             requests = found.get("UnprocessedKeys") or {}
             if not requests:
                 return items
             # Full jitter, so that those who were throttled together do not come back together.
             time.sleep(self._batch_wait_s * 2**number * random.random())  # noqa: S311  # spreads load, guards nothing
         raise StoreUnavailableError(f"DynamoDB: {name}: keys were left unread {BATCH_TRIES_MAX} times")
+
+    def _unpack(self, found: Iterable[Raw]) -> Iterator[Item]:
+        """Give the items that have not ended."""
+        return (item for item in map(unpack, found) if not self._lifetimes.has_ended(item))
 
     def call(self, operation: str, table: Table, **arguments: Any) -> Raw:  # botocore has no types
         """Call the client on a table. See ``_call``."""

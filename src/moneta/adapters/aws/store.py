@@ -12,12 +12,15 @@ from moneta.adapters.aws.deliveries import DynamoDBDeliveryStore
 from moneta.adapters.aws.directory import DynamoDBDirectoryStore
 from moneta.adapters.aws.dynamodb import THREADS_MAX, DynamoDB, Table
 from moneta.adapters.aws.events import DynamoDBEventStore
+from moneta.adapters.aws.lifetimes import FORGET_AT, DynamoDBRetentionStore, Lifetimes
 from moneta.adapters.aws.tables import table_definition
 from moneta.application.ports import Clock
+from moneta.domain.retention import Retention
 
 CONNECT_TIMEOUT_S: Final = 2
 READ_TIMEOUT_S: Final = 5
 TRIES_MAX: Final = 4
+RETENTION_DEFAULT: Final = Retention()
 LOCAL_REGION: Final = "us-east-1"
 LOCAL_CREDENTIALS: Final = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
 """What DynamoDB Local takes, which looks at no secret."""
@@ -33,6 +36,7 @@ class DynamoDBStore:
     contracts: DynamoDBContractStore
     deliveries: DynamoDBDeliveryStore
     directory: DynamoDBDirectoryStore
+    retention: DynamoDBRetentionStore
 
     @classmethod
     def connect(cls, endpoint_url: str | None, table_prefix: str, clock: Clock) -> Self:
@@ -44,15 +48,22 @@ class DynamoDBStore:
         return cls.on(make_client(endpoint_url), table_prefix, clock)
 
     @classmethod
-    def on(cls, client: Any, table_prefix: str, clock: Clock) -> Self:  # botocore has no types
+    def on(
+        cls,
+        client: Any,  # botocore has no types
+        table_prefix: str,
+        clock: Clock,
+        retention: Retention = RETENTION_DEFAULT,
+    ) -> Self:
         """Return the store on a client. See ``connect``."""
-        db = DynamoDB(client, prefix=table_prefix)
+        lifetimes = Lifetimes(clock, retention)
+        db = DynamoDB(client, prefix=table_prefix, lifetimes=lifetimes)
         calendar = Calendar(db)
         events = DynamoDBEventStore(db, clock)
-        directory = DynamoDBDirectoryStore(db)
-        deliveries = DynamoDBDeliveryStore(db, calendar=calendar, directory=directory, events=events)
-        contracts = DynamoDBContractStore(db, clock, calendar=calendar, deliveries=deliveries)
-        return cls(db, client, events, contracts, deliveries, directory)
+        directory = DynamoDBDirectoryStore(db, lifetimes)
+        deliveries = DynamoDBDeliveryStore(db, lifetimes, calendar=calendar, directory=directory, events=events)
+        contracts = DynamoDBContractStore(db, clock, lifetimes, calendar=calendar, deliveries=deliveries)
+        return cls(db, client, events, contracts, deliveries, directory, DynamoDBRetentionStore())
 
     def create_tables(self) -> None:
         """Make the tables, for tests and local use; the deployed template makes its own."""
@@ -60,6 +71,10 @@ class DynamoDBStore:
             self.client.create_table(**table_definition(table, self.db.table_name(table)))
         for table in Table:
             self.client.get_waiter("table_exists").wait(TableName=self.db.table_name(table))
+            self.client.update_time_to_live(
+                TableName=self.db.table_name(table),
+                TimeToLiveSpecification={"Enabled": True, "AttributeName": FORGET_AT},
+            )
 
     def delete_tables(self) -> None:
         """Drop the tables that ``create_tables`` made."""

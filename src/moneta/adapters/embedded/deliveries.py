@@ -148,10 +148,10 @@ class SQLiteDeliveryStore:
     def counts(self) -> Mapping[DeliveryStatus, int]:
         """See DeliveryStore.counts."""
         with self._database.read() as connection:
-            total, pending, dead = rows(connection, _COUNTS)[0]
+            ever, forgotten, pending, dead = rows(connection, _COUNTS)[0]
         return {
             DeliveryStatus.PENDING: pending,
-            DeliveryStatus.DELIVERED: total - pending - dead,
+            DeliveryStatus.DELIVERED: ever - forgotten - pending - dead,
             DeliveryStatus.DEAD: dead,
         }
 
@@ -189,9 +189,11 @@ JOIN names AS receiver ON receiver.ref = deliveries.organization
 JOIN names AS subject ON subject.ref = deliveries.contract
 WHERE deliveries.delivery = ?
 """
-# Rows are never deleted and numbers are given without a gap, so the last number is their count, at any size.
+# Numbers are given without a gap and never twice, so the last one is how many there ever were, at any size.
 _COUNTS: Final = """
-SELECT (SELECT ifnull(max(delivery), 0) FROM deliveries), (SELECT count(*) FROM pending),
+SELECT (SELECT ifnull(max(delivery), 0) FROM deliveries),
+    (SELECT value FROM meta WHERE name = 'deliveries_forgotten'),
+    (SELECT count(*) FROM pending),
     (SELECT count(*) FROM deliveries INDEXED BY deliveries_dead WHERE status = 2)
 """
 

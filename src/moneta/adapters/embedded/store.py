@@ -12,6 +12,7 @@ from moneta.adapters.embedded.deliveries import SQLiteDeliveryStore
 from moneta.adapters.embedded.directory import SQLiteDirectoryStore
 from moneta.adapters.embedded.events import SQLiteEventQueue, SQLiteEventStore
 from moneta.adapters.embedded.in_hand import InHand, InHandFile
+from moneta.adapters.embedded.retention import SQLiteRetentionStore
 from moneta.adapters.embedded.schema import check_version, create_tables, get_meta, set_meta
 from moneta.application.ports import Clock
 
@@ -34,6 +35,7 @@ class EmbeddedStore:
     contracts: SQLiteContractStore
     deliveries: SQLiteDeliveryStore
     directory: SQLiteDirectoryStore
+    retention: SQLiteRetentionStore
 
     @classmethod
     def create(cls, data_dir: Path, *, base_url: str, clock: Clock) -> Self:
@@ -84,6 +86,7 @@ class EmbeddedStore:
             contracts=SQLiteContractStore(database, events),
             deliveries=SQLiteDeliveryStore(database, clock, deliveries),
             directory=SQLiteDirectoryStore(database),
+            retention=SQLiteRetentionStore(database),
         )
 
     @property

@@ -11,7 +11,6 @@ from moneta.domain.errors import Refused
 from moneta.domain.identifiers import OrganizationId, is_chosen_id
 from moneta.domain.ijson import parse
 from moneta.entrypoints.cli.failures import CommandError
-from moneta.entrypoints.supervisor import supervisor_lock
 from moneta.settings import Settings
 from moneta.signing.keys import PublicKey, parse_public_jwk
 
@@ -41,12 +40,6 @@ def add_identity(data_dir: Path, identity_id: str, role: str, jwk_file: Path | N
         key = _public_key(jwk_file) if jwk_file else bootstrap.new_identity_key(data_dir, identity_id).public
         added = identities.add_identity(hub, identity_id=OrganizationId(identity_id), role=IdentityRole(role), key=key)
     return to_json(added.body).decode()
-
-
-def migrate(data_dir: Path) -> bool:
-    """Bring an older store forward; tell whether there was anything to do."""
-    with supervisor_lock(data_dir):
-        return bootstrap.migrate_embedded(data_dir)
 
 
 def _public_key(jwk_file: Path) -> PublicKey:

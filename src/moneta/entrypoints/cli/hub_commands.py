@@ -1,4 +1,4 @@
-"""The commands of whoever runs the hub: ``init``, ``up``, ``demo``, ``token``, ``identity``, ``migrate``."""
+"""The commands of whoever runs the hub: ``init``, ``up``, ``demo``, ``token``, ``identity``."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -6,7 +6,16 @@ from typing import Annotated
 
 import typer
 
-from moneta.entrypoints.cli.options import DataDir, checked_base_url, examples
+from moneta.entrypoints.cli.options import (
+    DataDir,
+    KeepAnswers,
+    KeepDead,
+    KeepDeliveries,
+    KeepEvents,
+    checked_base_url,
+    examples,
+    keep_days,
+)
 from moneta.settings import HOST_DEFAULT, PORT_DEFAULT, RATE_BURST_DEFAULT, RATE_LIMIT_DEFAULT, Settings
 
 OPERATOR = "operator"
@@ -53,7 +62,6 @@ def add_to(app: typer.Typer) -> None:
         ),
     )(token)
     app.add_typer(identity, name="identity")
-    app.command("migrate", epilog=examples("moneta migrate --data hub"))(migrate)
 
 
 def init(
@@ -105,6 +113,10 @@ def up(
     rate_burst: Annotated[
         int, typer.Option(min=1, metavar="N", help="Requests that an organization may send at once.")
     ] = RATE_BURST_DEFAULT,
+    keep_deliveries: KeepDeliveries = None,
+    keep_dead: KeepDead = None,
+    keep_events: KeepEvents = None,
+    keep_answers: KeepAnswers = None,
 ) -> None:
     """Serve the hub, until SIGTERM or Ctrl-C. Prints one line, `ready <base URL>`, when it takes requests."""
     from moneta.entrypoints.supervisor import supervise  # noqa: PLC0415  # see the package's docstring
@@ -123,7 +135,9 @@ def up(
         log_level=log_level,
         rate_limit=rate_limit,
         rate_burst=rate_burst,
+        **keep_days(deliveries=keep_deliveries, dead=keep_dead, events=keep_events, answers=keep_answers),
     )
+    _ = settings.retention  # said here, and not by the process that would die of it
     for path in (settings.tls_cert, settings.tls_key):
         if path is not None:
             path.open("rb").close()  # said here, by name, and not by the web process that would die of it
@@ -181,10 +195,3 @@ def add_identity(
     from moneta.entrypoints.cli import hub  # noqa: PLC0415  # see the package's docstring
 
     typer.echo(hub.add_identity(data, identity or role, role, jwk))
-
-
-def migrate(data: DataDir) -> None:
-    """Bring an older store forward to this version; a newer one is refused. Stop the hub first."""
-    from moneta.entrypoints.cli import hub  # noqa: PLC0415  # see the package's docstring
-
-    typer.echo("migrated" if hub.migrate(data) else "nothing to do: the store is of this version")

@@ -1,10 +1,20 @@
 """Options that several commands share, and how examples stand under a command's help."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import typer
+
+from moneta.domain.limits import (
+    KEEP_ANSWERS_DAYS,
+    KEEP_DAYS_MAX,
+    KEEP_DEAD_DAYS,
+    KEEP_DELIVERIES_DAYS,
+    KEEP_EVENTS_DAYS,
+    KEEP_EVENTS_DAYS_MIN,
+)
 
 TOKEN_VARIABLE = "MONETA_TOKEN"  # noqa: S105  # the name of a variable, no token
 
@@ -54,3 +64,37 @@ ReasonCode = Annotated[
     str, typer.Option("--reason-code", metavar="CODE", help="1 to 64 of a-z 0-9 _ -.", show_default=False)
 ]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="For a person, at most 500 characters.")]
+
+
+def _days(option: str, meaning: str, default: int, *, least: int = 1) -> Any:  # typer has no name for it
+    text = f"{meaning}; {default} if not given."
+    return typer.Option(option, metavar="DAYS", min=least, max=KEEP_DAYS_MAX, help=text)
+
+
+# fmt: off
+KeepDeliveries = Annotated[int | None, _days(
+    "--keep-deliveries-days", "How long a delivered webhook is shown, with its attempts", KEEP_DELIVERIES_DAYS
+)]
+KeepDead = Annotated[int | None, _days(
+    "--keep-dead-days", "How long a webhook that was given up is shown, and can be sent again", KEEP_DEAD_DAYS
+)]
+KeepEvents = Annotated[int | None, _days(
+    "--keep-events-days", "How long an event is known by its id", KEEP_EVENTS_DAYS, least=KEEP_EVENTS_DAYS_MIN
+)]
+KeepAnswers = Annotated[int | None, _days(
+    "--keep-answers-days", "How long an Idempotency-Key is remembered", KEEP_ANSWERS_DAYS
+)]
+# fmt: on
+
+
+def keep_days(
+    *, deliveries: int | None, dead: int | None, events: int | None, answers: int | None
+) -> Mapping[str, int]:
+    """Return the settings that were given, by their names."""
+    given = {
+        "keep_deliveries_days": deliveries,
+        "keep_dead_days": dead,
+        "keep_events_days": events,
+        "keep_answers_days": answers,
+    }
+    return {name: days for name, days in given.items() if days is not None}

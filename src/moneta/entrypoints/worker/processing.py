@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 
 from moneta.bootstrap import embedded, reclaim_events
+from moneta.entrypoints.forgetting import Forgetting
 from moneta.entrypoints.heartbeats import PROCESSOR, HeartbeatFile
 from moneta.entrypoints.logs import configure_logs
 from moneta.entrypoints.pipes import Pipes, waker
@@ -41,12 +42,15 @@ def _work(settings: Settings, pipes: Pipes, *, deliverer: int, ready: int) -> No
         processor = Processor(hub, on_progress=waker(deliverer), wait=pipes.wait)
         pipes.on_stop(processor.stop)
         beats = Beats(HeartbeatFile(settings.data_dir, PROCESSOR), processor.heartbeat)
+        forgetting = Forgetting(hub, settings.retention)
         beats.start()
+        forgetting.start()
         os.write(ready, b"ready\n")
         log.info("processor_started")
         hub.templates.lint(b"")  # imports what reads templates, 0.3 s, before an event needs it
         try:
             processor.run()
         finally:
+            forgetting.stop()
             beats.stop()
     log.info("processor_stopped")
