@@ -82,12 +82,15 @@ def stored_base_url(data_dir: Path) -> str:
 
 
 def record_base_url(data_dir: Path, base_url: str) -> str:
-    """Record the hub's base URL, and return the one before. See ``embedded`` for what it raises."""
+    """Record the hub's base URL, and return the one before. See ``embedded`` for what it raises.
+
+    It is written even if it is the same: the supervisor's first write makes safe, before anybody reads or is told of
+    it, what the processes of one that was killed had written and not synced.
+    """
     opened = store.EmbeddedStore.open(data_dir, clock=SystemClock())
     try:
         before = opened.base_url
-        if before != base_url:
-            opened.set_base_url(base_url)
+        opened.set_base_url(base_url)
         return before
     finally:
         opened.close()

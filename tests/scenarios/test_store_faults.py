@@ -14,8 +14,9 @@ from pathlib import Path
 import apsw
 import pytest
 
+from moneta.adapters.embedded import database
 from moneta.adapters.embedded.database import FULL, row, rows
-from moneta.adapters.embedded.store import EmbeddedStore
+from moneta.adapters.embedded.store import FILE_NAME, EmbeddedStore
 from moneta.application.ports import DeliveryStatus, EventStatus, Taken
 from moneta.domain.errors import StoreUnavailableError
 from tests.conformance.builders import (
@@ -33,7 +34,7 @@ from tests.conformance.builders import (
     registered_key,
     submitted,
 )
-from tests.scenarios.faulty_disk import FaultyDisk
+from tests.torture.disk import Disk, Fault, Operation
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,17 +47,23 @@ def blank(tmp_path_factory):
 
 
 @contextmanager
-def store_on(disk, blank, folder):
-    """Give a copy of the blank store whose files are on ``disk``."""
-    shutil.copytree(blank, folder)
+def store_on(disk, blank):
+    """Give a copy of the blank store whose file is on ``disk``."""
+    disk.put(FILE_NAME, (blank / FILE_NAME).read_bytes())
     disk.insert()
-    store = EmbeddedStore.open(folder, clock=StillClock())
+    store = EmbeddedStore.open(disk.folder, clock=StillClock())
     try:
         yield store
     finally:
-        disk.fails_at, disk.is_full = None, False
+        disk.is_full = False
         store.close()
         disk.remove()
+
+
+def fails(disk, kind=None, *, number=None, fault=Fault.IO):
+    """Make the next operation of a kind fail, or the one of that number."""
+    left = [fault]
+    disk.decide = lambda it: left.pop() if left and (it.kind == kind or it.number == number) else None
 
 
 @contextmanager
@@ -164,14 +171,14 @@ WRITES = {
 
 
 @pytest.fixture
-def disk():
-    return FaultyDisk()
+def disk(tmp_path):
+    return Disk(tmp_path / "disk")
 
 
 @pytest.fixture
-def filling(disk, blank, tmp_path):
+def filling(disk, blank):
     """A store with an event and an owed delivery, on a disk that is about to be full."""
-    with store_on(disk, blank, tmp_path / "store") as store:
+    with store_on(disk, blank) as store:
         store.events.accept([EVENT])
         store.contracts.commit([submitted("contract-0", owed=[OWED])])
         yield store
@@ -278,7 +285,7 @@ def live(store, disk, tmp_path, *, cuts=False):
 
 
 def check_after_power_cut(disk, folder, steps):
-    disk.power_cut(folder)
+    disk.copy_synced_to(folder)
     apsw.set_default_vfs("unix")
     with opened(folder) as left:
         check_whole(left)
@@ -287,13 +294,13 @@ def check_after_power_cut(disk, folder, steps):
 
 
 def test_nothing_that_was_acknowledged_is_lost_in_a_power_cut(disk, blank, tmp_path):
-    with store_on(disk, blank, tmp_path / "store") as store:
+    with store_on(disk, blank) as store:
         assert live(store, disk, tmp_path, cuts=True) == 0
 
 
 def test_the_power_cut_finds_what_is_not_durable(disk, blank, tmp_path):
     # The harness itself: on NORMAL, which is how many set up SQLite, it must find a loss.
-    with store_on(disk, blank, tmp_path / "store") as store:
+    with store_on(disk, blank) as store:
         store.database._writer(FULL).execute("PRAGMA synchronous = NORMAL")
         with pytest.raises(AssertionError, match="accept"):
             live(store, disk, tmp_path, cuts=True)
@@ -301,19 +308,21 @@ def test_the_power_cut_finds_what_is_not_durable(disk, blank, tmp_path):
 
 @pytest.fixture(scope="module")
 def operations(blank, tmp_path_factory):
-    """Return how many writes and syncs the steps take."""
-    disk, folder = FaultyDisk(), tmp_path_factory.mktemp("count")
-    with store_on(disk, blank, folder / "store") as store:
+    """Return what the steps do to the disk."""
+    folder = tmp_path_factory.mktemp("count")
+    disk = Disk(folder / "disk")
+    with store_on(disk, blank) as store:
         live(store, disk, folder)
-        return len(disk.operations)
+        return disk.operations.copy()
 
 
+@pytest.mark.parametrize("fault", Fault)
 @pytest.mark.parametrize("stride", [7, pytest.param(1, marks=pytest.mark.slow)])
-def test_an_error_at_any_write_or_sync_loses_nothing_and_is_survived(blank, tmp_path, operations, stride):
-    for number in range(1, operations + 1, stride):
-        disk, folder = FaultyDisk(), tmp_path / str(number)
-        disk.fails_at = number
-        with store_on(disk, blank, folder / "store") as store:
+def test_an_error_at_any_write_or_sync_loses_nothing_and_is_survived(blank, tmp_path, operations, stride, fault):
+    for number in range(1, len(operations) + 1, stride):
+        disk, folder = Disk(tmp_path / f"disk-{number}"), tmp_path / str(number)
+        fails(disk, number=number, fault=fault)
+        with store_on(disk, blank) as store:
             failures = live(store, disk, folder)
             failed = len(disk.operations) >= number
             check_after_power_cut(disk, folder / "cut", STEPS)
@@ -323,28 +332,69 @@ def test_an_error_at_any_write_or_sync_loses_nothing_and_is_survived(blank, tmp_
 
 def test_an_error_at_every_sync_is_told_and_nothing_built_upon_it_is_lost(blank, tmp_path, operations):
     """After a failed sync the WAL has a hole; whatever comes later must not stand behind it."""
-    probe, folder = FaultyDisk(), tmp_path / "probe"
-    with store_on(probe, blank, folder / "store") as store:
-        live(store, probe, folder)
-        syncs = [place for place, (kind, _) in enumerate(probe.operations, start=1) if kind == "sync"]
-    for number in syncs:
-        disk, folder = FaultyDisk(), tmp_path / str(number)
-        disk.fails_at = number
-        with store_on(disk, blank, folder / "store") as store:
+    for number in [one.number for one in operations if one.kind == "sync"]:
+        disk, folder = Disk(tmp_path / f"disk-{number}"), tmp_path / str(number)
+        fails(disk, number=number)
+        with store_on(disk, blank) as store:
             assert live(store, disk, folder, cuts=True) == 1
 
 
-def test_after_a_failed_sync_the_wal_is_emptied_before_anything_is_written(disk, blank, tmp_path):
-    with store_on(disk, blank, tmp_path / "store") as store:
+def test_after_a_failed_sync_the_wal_is_emptied_before_anything_is_written(disk, blank):
+    with store_on(disk, blank) as store:
         accept(store)
         release(store)
-        done, disk.fails_next = len(disk.operations), "sync"
+        done = len(disk.operations)
+        fails(disk, "sync")
         with pytest.raises(StoreUnavailableError):
             commit(store)
         commit(store)
-        failed = disk.operations.index(("sync", "moneta.db-wal"), done)
-        later = disk.operations[failed + 1 :]
+        operations = [(one.kind, one.file) for one in disk.operations[done:]]
+        failed = operations.index(("sync", "moneta.db-wal"))
+        later = operations[failed + 1 :]
         assert later.index(("sync", "moneta.db")) < later.index(("write", "moneta.db-wal"))
+
+
+class Killed(BaseException):
+    """Nothing in the store may catch it."""
+
+
+def test_what_a_killed_process_did_not_sync_is_synced_before_anything_rests_on_it(disk, blank, tmp_path):
+    """Its last commit looks whole to whoever opens the file next, and a power cut could still take it away."""
+
+    def kill(operation: Operation):
+        if operation.kind == "sync":
+            raise Killed
+
+    with store_on(disk, blank) as killed:
+        killed.events.accept([new_event("first")])
+        disk.decide = kill
+        with pytest.raises(Killed):
+            killed.events.accept([new_event("second")])
+        disk.decide = lambda _: None
+        disk.kill()
+        with opened(disk.folder) as store:
+            assert store.events.accept([new_event("second")])[0].is_replay
+            check_after_power_cut(disk, tmp_path / "cut", [(accept, lambda left: left.events.find(MO, "second"))])
+
+
+@pytest.mark.parametrize("file", ["moneta.db-wal", "moneta.db"])
+def test_a_checkpoint_that_fails_is_noticed_and_undoes_nothing(disk, blank, tmp_path, monkeypatch, file):
+    monkeypatch.setattr(database, "CHECKPOINT_PAGES", 1)  # after every commit
+    with store_on(disk, blank) as store:
+        accept(store)
+        done = len(disk.operations)
+        store.events.accept([new_event("third")])
+        syncs = [one.file for one in disk.operations[done:] if one.kind == "sync"]
+        assert syncs[-2:] == ["moneta.db-wal", "moneta.db"]  # the checkpoint's; before them the commit's own
+        done, number = len(disk.operations), len(syncs) - syncs[::-1].index(file)
+        disk.decide = lambda _: Fault.IO if syncs_since(disk, done) == [*syncs[: number - 1], file] else None
+        commit(store)
+        assert syncs_since(disk, done)[number:].count("moneta.db") == 1  # moved there again, at once
+        check_after_power_cut(disk, tmp_path / "cut", [STEPS[0], STEPS[2]])
+
+
+def syncs_since(disk, number):
+    return [one.file for one in disk.operations[number:] if one.kind == "sync"]
 
 
 def test_a_store_that_could_not_be_written_at_all_was_not_made(disk, tmp_path):
@@ -352,9 +402,10 @@ def test_a_store_that_could_not_be_written_at_all_was_not_made(disk, tmp_path):
     disk.insert()
     try:
         with pytest.raises(StoreUnavailableError):
-            EmbeddedStore.create(tmp_path / "store", base_url=HUB, clock=StillClock())
+            EmbeddedStore.create(disk.folder, base_url=HUB, clock=StillClock())
         disk.is_full = False
-        EmbeddedStore.create(tmp_path / "store", base_url=HUB, clock=StillClock()).close()
+        EmbeddedStore.create(disk.folder, base_url=HUB, clock=StillClock()).close()
+        disk.copy_synced_to(tmp_path / "store")
     finally:
         disk.remove()
     with opened(tmp_path / "store") as store, store.database.read() as connection:

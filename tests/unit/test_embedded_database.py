@@ -58,8 +58,8 @@ DURABLE = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_tim
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
-        ("write", DURABLE | {"wal_autocheckpoint": 2000, "query_only": 0}),
-        ("lease", DURABLE | {"synchronous": 1, "wal_autocheckpoint": 0, "query_only": 0}),
+        ("write", DURABLE | {"query_only": 0}),
+        ("lease", DURABLE | {"synchronous": 1, "query_only": 0}),
         ("read", DURABLE | {"query_only": 1}),
     ],
 )
@@ -78,8 +78,8 @@ def test_a_connection_whose_pragma_does_not_hold_is_not_given_out(tmp_path):
     connection = apsw.Connection(str(path))
     connection.execute("CREATE TABLE here (x)")
     connection.close()
-    with pytest.raises(StoreVersionError, match="wal_autocheckpoint"):
-        connect(path, checkpoint_pages=-1)
+    with pytest.raises(StoreVersionError, match="synchronous"):
+        connect(path, synchronous=7)
 
 
 @pytest.mark.parametrize("version", ["3.51.2", "3.40.1", "3.9.0", "2.99.99"])

@@ -8,8 +8,11 @@ The rules:
    SQLite's own busy handler sleeps and tries again, which under load starves whoever sleeps.
 3. A write is a whole batch: one ``BEGIN IMMEDIATE``, one fsync.
 4. After an I/O error nothing is trusted: the connections are closed, and nothing is written before the whole WAL has
-   been moved into the database (see ``_recover``). Until that succeeds, every write is refused.
-5. What a full or failing disk raises becomes ``StoreUnavailableError``. A constraint or a corrupt page is a bug or a
+   been moved into the database (see ``_recover``). Until that succeeds, every write is refused. So that no error goes
+   unseen, checkpoints are ours: SQLite's automatic ones swallow theirs.
+5. What a killed process wrote and had not synced looks committed to whoever opens the file next, until a power cut
+   takes it away. So before its first write each process makes safe what it found (see ``_make_safe``).
+6. What a full or failing disk raises becomes ``StoreUnavailableError``. A constraint or a corrupt page is a bug or a
    disaster, and crashes.
 """
 
@@ -31,6 +34,7 @@ BUSY_TIMEOUT_MS: Final = 5_000
 CHECKPOINT_PAGES: Final = 2_000
 STATEMENTS_CACHED: Final = 256
 """APSW keeps the last so many executions, not statements: a batch would soon push out what the next one needs."""
+USER_VERSION_END: Final = 2**31
 WAL_BYTES_KEPT: Final = 16 * 1024 * 1024
 WRITER_CACHE_KIB: Final = 8 * 1024
 READER_CACHE_KIB: Final = 1024
@@ -81,8 +85,10 @@ class Database:
         self._lock_file = os.open(f"{path}-writer.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._writers: dict[int, apsw.Connection] = {}
         self._readers: list[apsw.Connection] = []
+        self._is_safe = False
         self._is_suspect = False
         self._is_closed = False
+        self._wal_pages = 0
 
     @contextmanager
     def write(self) -> Iterator[apsw.Connection]:
@@ -168,6 +174,8 @@ class Database:
         try:
             if self._is_suspect:
                 self._recover()
+            if not self._is_safe:
+                self._make_safe()
             connection = self._writer(synchronous)
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -177,13 +185,19 @@ class Database:
                 _roll_back(connection)
                 raise
         except DISK_ERRORS as error:
-            self._is_suspect = True
-            self._discard_writers()
-            with suppress(*UNAVAILABLE_ERRORS):  # At once, before another process writes; else before the next write.
-                self._recover()
+            self._suspect()
             raise _unavailable(error) from error
         except BUSY_ERRORS as error:
             raise _unavailable(error) from error
+        if synchronous == FULL and self._wal_pages >= CHECKPOINT_PAGES:
+            self._checkpoint()
+
+    def _suspect(self) -> None:
+        """Trust nothing until ``_recover`` succeeds: at once, before another process writes; else before our next."""
+        self._is_suspect = True
+        self._discard_writers()
+        with suppress(*UNAVAILABLE_ERRORS):
+            self._recover()
 
     def _recover(self) -> None:
         """Make sure that what comes next stands on synced bytes.
@@ -193,20 +207,47 @@ class Database:
         all frames into the database and emptying the WAL leaves nothing to stand on but what is synced from now on.
         """
         try:
-            busy, _, _ = self._writer(FULL).execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0]
+            connection = self._writer(FULL)
+            _empty_wal(connection)
+            _sync_wal(connection)
         except DISK_ERRORS:
             self._discard_writers()
             raise
-        if busy:
-            raise apsw.BusyError("the WAL is in use, and can't be emptied yet")
         self._is_suspect = False
+
+    def _make_safe(self) -> None:
+        """Do so before the first write too, without waiting for whoever reads: a backup may read for minutes.
+
+        Emptying the WAL is for what a process before us may have failed to sync; against what it was killed over, our
+        own commit is enough, which syncs all that stands before it.
+        """
+        connection = self._writer(FULL)
+        connection.set_busy_timeout(0)
+        with suppress(apsw.BusyError):
+            _empty_wal(connection)
+        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        _sync_wal(connection)
+        self._is_safe = True
+
+    def _checkpoint(self) -> None:
+        """Move what can be moved into the database. What was committed is durable, whatever becomes of this."""
+        try:
+            self._writer(FULL).execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except BUSY_ERRORS:  # Somebody else does it.
+            return
+        except DISK_ERRORS:
+            self._suspect()
 
     def _writer(self, synchronous: int) -> apsw.Connection:
         if synchronous not in self._writers:
-            # The leases' connection never checkpoints, and so never waits for an fsync; the other one does it for both.
-            pages = CHECKPOINT_PAGES if synchronous == FULL else 0
-            self._writers[synchronous] = connect(self._path, synchronous=synchronous, checkpoint_pages=pages)
+            connection = self._writers[synchronous] = connect(self._path, synchronous=synchronous)
+            connection.set_wal_hook(self._note_wal)
         return self._writers[synchronous]
+
+    def _note_wal(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
+        """Remember after each commit how long the WAL has become."""
+        self._wal_pages = pages
+        return apsw.SQLITE_OK
 
     def _discard_writers(self) -> None:
         while self._writers:
@@ -221,9 +262,7 @@ class Database:
             raise _unavailable(error) from error
 
 
-def connect(
-    path: Path, *, synchronous: int = FULL, checkpoint_pages: int = CHECKPOINT_PAGES, is_reader: bool = False
-) -> apsw.Connection:
+def connect(path: Path, *, synchronous: int = FULL, is_reader: bool = False) -> apsw.Connection:
     """Return a new connection whose pragmas have been read back.
 
     Raises:
@@ -237,7 +276,7 @@ def connect(
         "synchronous": synchronous,
         "foreign_keys": 1,
         "trusted_schema": 0,
-        "wal_autocheckpoint": checkpoint_pages,
+        "wal_autocheckpoint": 0,
         "journal_size_limit": WAL_BYTES_KEPT,
         "cache_size": -(READER_CACHE_KIB if is_reader else WRITER_CACHE_KIB),
         "query_only": int(is_reader),
@@ -275,6 +314,24 @@ def check_sqlite_version(version: str) -> None:
     if tuple(map(int, version.split("."))) < SQLITE_VERSION_MIN:
         wanted = ".".join(map(str, SQLITE_VERSION_MIN))
         raise StoreVersionError(f"SQLite: expected {wanted} or newer, got {version}")
+
+
+def _empty_wal(connection: apsw.Connection) -> None:
+    """Move all of the WAL into the database, synced. Raises apsw.BusyError if somebody reads it."""
+    busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0]
+    if busy:
+        raise apsw.BusyError("the WAL is in use, and can't be emptied yet")
+
+
+def _sync_wal(connection: apsw.Connection) -> None:
+    """Commit a change that nobody reads: its fsync covers all that stands in the WAL, and a new WAL's first bytes.
+
+    Those tell the frames of the emptied one from its own, should the emptying itself be lost in a power cut.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    version = value(connection, "PRAGMA user_version") or 0
+    connection.execute(f"PRAGMA user_version = {(version + 1) % USER_VERSION_END}")
+    connection.execute("COMMIT")
 
 
 def _roll_back(connection: apsw.Connection) -> None:
