@@ -23,7 +23,7 @@ _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 _KIB: Final = 1024
 _PSS: Final = re.compile(rb"^Pss:\s+(\d+) kB", re.MULTILINE)
 _QUEUE_DEPTH: Final = re.compile(rb"^moneta_event_queue_depth ([0-9.e+]+)", re.MULTILINE)
-_PENDING: Final = re.compile(rb'^moneta_deliveries\{status="pending"\} ([0-9.e+]+)', re.MULTILINE)
+_PENDING: Final = re.compile(rb"^moneta_deliveries_pending ([0-9.e+]+)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,16 @@ from typing import Final
 
 from moneta.adapters.embedded import keyfiles, store
 from moneta.adapters.system import SystemClock, SystemRandomness
-from moneta.application.ports import Clock, CompiledTemplate, Hub, Randomness, Sender, TemplateReader
+from moneta.application.ports import (
+    Clock,
+    CompiledTemplate,
+    Hub,
+    Observer,
+    Randomness,
+    Sender,
+    TemplateReader,
+    Unobserved,
+)
 from moneta.domain.identifiers import UnixSeconds
 from moneta.domain.template_problems import TemplateProblem
 from moneta.settings import Settings
@@ -23,8 +32,8 @@ SIGNING_PERIOD_S: Final = 366 * 24 * 3600
 
 
 @contextmanager
-def embedded(settings: Settings) -> Iterator[Hub]:
-    """Give the hub on an embedded store, and close it at the end of the block.
+def embedded(settings: Settings, *, observer: Observer | None = None) -> Iterator[Hub]:
+    """Give the hub on an embedded store, and close it at the end of the block. ``observer`` is told what it does.
 
     Raises:
         StoreVersionError: The store was made by another version.
@@ -34,7 +43,8 @@ def embedded(settings: Settings) -> Iterator[Hub]:
     from moneta.adapters.egress import check_webhook_url  # noqa: PLC0415  # see the module's docstring
 
     clock = SystemClock()
-    opened = store.EmbeddedStore.open(settings.data_dir, clock=clock)
+    watching = Unobserved() if observer is None else observer
+    opened = store.EmbeddedStore.open(settings.data_dir, clock=clock, observer=watching)
     try:
         yield Hub(
             base_url=settings.base_url or opened.base_url,
@@ -54,6 +64,7 @@ def embedded(settings: Settings) -> Iterator[Hub]:
                 allow_http=settings.allow_http_webhooks,
                 allow_private=settings.allow_private_webhooks,
             ),
+            observer=watching,
         )
     finally:
         opened.close()

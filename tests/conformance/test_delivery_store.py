@@ -5,7 +5,15 @@ from itertools import chain
 
 import pytest
 
-from moneta.application.ports import DeliveryQuery, DeliveryStatus, EventStatus, EventType, ReplayQuery, WebhookType
+from moneta.application.ports import (
+    DeliveryBacklog,
+    DeliveryQuery,
+    DeliveryStatus,
+    EventStatus,
+    EventType,
+    ReplayQuery,
+    WebhookType,
+)
 from moneta.domain.errors import InvalidParameterError
 from moneta.domain.limits import ATTEMPTS_MAX
 from tests.conformance.builders import (
@@ -146,13 +154,13 @@ def test_a_batch_of_results_is_written_as_one(store):
     owe(store, *owed)
     store.deliveries.record([delivered(owed[0]), failed(owed[1], retry_at=NOW + 5000), dead(owed[2])])
     assert statuses(store, "msg-0", "msg-1", "msg-2") == [DELIVERED, PENDING, DEAD]
-    assert store.deliveries.counts() == {PENDING: 1, DELIVERED: 1, DEAD: 1}
+    assert store.deliveries.backlog() == DeliveryBacklog(pending=1, due_at=NOW + 5000, dead=1)
 
 
-def test_counts_begin_at_zero_and_follow(store):
-    assert store.deliveries.counts() == {PENDING: 0, DELIVERED: 0, DEAD: 0}
+def test_the_backlog_begins_at_zero_and_follows(store):
+    assert store.deliveries.backlog() == DeliveryBacklog(pending=0, due_at=None, dead=0)
     owe(store, *(owed_delivery(f"msg-{number}", contract_id=f"c{number}") for number in range(3)))
-    assert store.deliveries.counts() == {PENDING: 3, DELIVERED: 0, DEAD: 0}
+    assert store.deliveries.backlog() == DeliveryBacklog(pending=3, due_at=NOW, dead=0)
 
 
 # Order.
@@ -404,7 +412,7 @@ def test_owing_again_is_counted_and_listed_as_pending(store):
     owe(store, *owed)
     store.deliveries.record([delivered(owed[0]), dead(owed[1]), delivered(owed[2])])
     assert owe_again(store, "msg-0", "msg-1", "msg-9") == 2
-    assert store.deliveries.counts() == {PENDING: 2, DELIVERED: 1, DEAD: 0}
+    assert (store.deliveries.backlog().pending, store.deliveries.backlog().dead) == (2, 0)
     assert listed(store, status=PENDING) == ["msg-1", "msg-0"]
     assert listed(store, status=DEAD) == []
 

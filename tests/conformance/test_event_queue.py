@@ -1,6 +1,6 @@
 """The port ``EventQueue``, on the store that has its queue in its own tables. (On AWS the queue is SQS.)"""
 
-from moneta.application.ports import Change, EventStatus, EventType
+from moneta.application.ports import Change, EventBacklog, EventStatus, EventType
 from tests.conformance.builders import (
     MO,
     NOW,
@@ -171,3 +171,14 @@ def test_of_a_race_nobody_takes_what_another_took(embedded):
     takings = race([lambda: take(embedded, limit=10)] * 8)
     taken = [event for taking in takings for event in ids(taking)]
     assert sorted(taken) == sorted({f"event-{number}" for number in range(40)})
+
+
+def test_the_backlog_is_as_old_as_its_oldest_event(embedded, clock):
+    assert embedded.queue.backlog() == EventBacklog(waiting=0, oldest_at=None, dead_letters=0)
+    accept(embedded, new_event("event-1"))
+    clock.advance(5)
+    accept(embedded, new_event("event-2"))
+    assert embedded.queue.backlog() == EventBacklog(waiting=2, oldest_at=NOW, dead_letters=0)
+    first, _ = take(embedded)
+    embedded.queue.bury(first, reason="planted")
+    assert embedded.queue.backlog() == EventBacklog(waiting=1, oldest_at=NOW + 5000, dead_letters=1)

@@ -373,8 +373,7 @@ from moneta.settings import Settings
 from tests.hub import make_hub
 test_hub = make_hub(Path(sys.argv[1]))
 serve(test_hub.hub, listener=listening_socket("127.0.0.1", 0), ready=lambda port: print(port, flush=True),
-      wake_processor=lambda: None, wake_deliverer=lambda: None, worker_alive=lambda: True,
-      settings=Settings(data_dir=Path(sys.argv[1])))
+      wake_processor=lambda: None, wake_deliverer=lambda: None, settings=Settings(data_dir=Path(sys.argv[1])))
 test_hub.close()
 print("drained", flush=True)
 """

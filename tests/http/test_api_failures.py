@@ -46,9 +46,9 @@ def test_hub(tmp_path):
     test_hub.close()
 
 
-def ask(hub, path, token, *, method="GET", content_type=b"application/json"):
+def ask(hub, path, token, *, folder=None, method="GET", content_type=b"application/json"):
     """Return (status, headers, body, log) of one request to an app on ``hub``, without a server."""
-    app = WebApp(hub, wake_processor=lambda: None, wake_deliverer=lambda: None, worker_alive=lambda: True)
+    app = WebApp(hub, wake_processor=lambda: None, wake_deliverer=lambda: None, data_dir=folder)
     sent = []
 
     async def receive():
@@ -109,15 +109,9 @@ def test_a_bug_is_answered_with_an_id_that_the_log_has_too(test_hub, method, pat
     assert token not in str(log)
 
 
-def test_readiness_tells_of_a_store_that_can_not_be_written(test_hub):
-    hub = dataclasses.replace(test_hub.hub, events=Broken(StoreUnavailableError("disk")))
-    status, _, body, _ = ask(hub, "/ready", "x")
-    assert (status, body["status"], body["store_writable"]) == (503, "not_ready", False)
-
-
-def test_more_calls_than_can_wait_are_told_to_come_back(test_hub):
+def test_more_calls_than_can_wait_are_told_to_come_back(test_hub, tmp_path):
     route = next(one for one in ROUTES if one.operation is Operation.LIST_CONTRACTS)
-    calls = Calls(test_hub.hub, Metrics(), Gate.of(test_hub.hub, rate_limit=0, rate_burst=1))
+    calls = Calls(test_hub.hub, Metrics(tmp_path), Gate.of(test_hub.hub, rate_limit=0, rate_burst=1))
     may_go, last = threading.Event(), []
 
     def slow():
@@ -138,8 +132,8 @@ def test_more_calls_than_can_wait_are_told_to_come_back(test_hub):
     assert (b"retry-after", b"1") in last[0].headers
 
 
-def test_a_failure_outside_every_route_is_a_bug_too(test_hub):
-    service = Service(hub=test_hub.hub, metrics=Metrics(), worker_alive=lambda: True)
+def test_a_failure_outside_every_route_is_a_bug_too(test_hub, tmp_path):
+    service = Service(hub=test_hub.hub, metrics=Metrics(tmp_path), readiness=None)
     with structlog.testing.capture_logs() as log:
         answer = Management(None, service, on_change=lambda: None)._failed(None, RuntimeError(SECRET))
     assert answer.status_code == 500

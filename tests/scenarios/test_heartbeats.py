@@ -3,11 +3,15 @@
 import os
 import signal
 import time
+from itertools import count
 
 import pytest
 
 from moneta.entrypoints.heartbeats import DELIVERER, PROCESSOR, Heartbeat, HeartbeatFile
 from moneta.entrypoints.pipes import Pipes, waker
+from moneta.entrypoints.telemetry.figures import Figures
+from moneta.entrypoints.telemetry.metrics import Source
+from moneta.entrypoints.telemetry.snapshots import SnapshotFile
 from moneta.entrypoints.worker.beats import Beats
 
 LONG_S = 20.0
@@ -50,15 +54,16 @@ def test_a_disk_that_can_t_be_written_stops_nothing(tmp_path):
 
 
 def test_it_beats_until_it_is_stopped(tmp_path):
-    file = HeartbeatFile(tmp_path, PROCESSOR)
-    beats = Beats(file, lambda: Heartbeat(at_ms=7))
+    file, moments = HeartbeatFile(tmp_path, PROCESSOR), count()
+    beats = Beats(tmp_path, Figures(Source.PROCESSOR), lambda: Heartbeat(at_ms=next(moments)))
     beats.start()
     deadline = time.monotonic() + LONG_S
-    while file.read() is None:
+    while file.read().at_ms < 3:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     beats.stop()
-    assert file.read() == Heartbeat(at_ms=7)
+    assert file.read().at_ms == next(moments) - 1
+    assert SnapshotFile(tmp_path, Source.PROCESSOR).read()
 
 
 def test_a_byte_wakes_once(pipes):

@@ -4,17 +4,19 @@ import asyncio
 import io
 import threading
 import time
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 
+from moneta.adapters.system import SystemClock
 from moneta.application.end_contracts import expire_contracts, next_expiry_ms
 from moneta.application.ports import Answer, DeliveryQuery, DeliveryStatus, EventType, NoAnswer
 from moneta.domain.errors import StoreUnavailableError
 from moneta.entrypoints.logs import Forgiving
 from moneta.entrypoints.worker.processor import Processor
-from moneta.entrypoints.worker.pump import DeliveryPump
+from moneta.entrypoints.worker.pump import TICK_S, DeliveryPump
 from tests.scenarios.play import Play
 
 WAIT_S = 20
@@ -124,7 +126,8 @@ def run_pump(hub, sender, until):
 
 
 def statuses(play):
-    return dict(play.house.hub.deliveries.counts())
+    every = DeliveryQuery(visible_to=None, limit=200)
+    return Counter(one.status for one in play.house.hub.deliveries.list(every).items)
 
 
 def is_delivered(play, count=1):
@@ -200,6 +203,36 @@ def test_what_one_delivery_breaks_the_others_survive(play):
     hub = replace(play.house.hub, deliveries=Poisoned(play.house.hub.deliveries, "record", None))
     run_pump(hub, Answering(lambda _: answered(200)), is_delivered(play))
     assert play.house.hub.deliveries.find(poisoned).status is DeliveryStatus.PENDING
+
+
+def test_a_loop_that_is_stuck_shows_in_the_heartbeat(play):
+    stuck_s, pumps, beats = 2.0, [], []
+
+    def stick(_request):
+        time.sleep(stuck_s)  # the fault: it holds up the loop
+        beats.append(pumps[0].heartbeat())
+        return answered(200)
+
+    submit(play)
+    play.house.process()
+    hub = replace(play.house.hub, clock=SystemClock())
+
+    async def run():
+        pump = DeliveryPump(hub, Answering(stick), on_answer=lambda: None)
+        pumps.append(pump)
+        task = asyncio.create_task(pump.run())
+        deadline = time.monotonic() + WAIT_S
+        while not beats:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(2 * TICK_S)
+        beats.append(pump.heartbeat())
+        pump.stop()
+        await task
+
+    asyncio.run(run())
+    assert beats[0].turn_ms >= 1000 * (stuck_s - 2 * TICK_S)
+    assert beats[1].turn_ms < beats[0].turn_ms
 
 
 def test_one_endpoint_never_has_all_the_places(play):

@@ -79,7 +79,9 @@ def record_attempts(hub: Hub, attempts: Sequence[tuple[PreparedAttempt, Answer |
         StoreUnavailableError: Nothing of it is known to be durable; the leases end, and all is sent again.
     """
     position = hub.directory.registry_position()
-    hub.deliveries.record([_result(hub, prepared, came, position) for prepared, came in attempts])
+    results = [_result(hub, prepared, came, position) for prepared, came in attempts]
+    hub.deliveries.record(results)
+    hub.observer.attempted([prepared.due for prepared, _ in attempts], results)
 
 
 def sign_of(came: Answer | NoAnswer, *, now: UnixMillis) -> tuple[Sign, int]:

@@ -83,7 +83,11 @@ def _pages_pending_with(hub: Hub, organization: OrganizationId) -> Sequence[Sequ
 def _end(hub: Hub, contracts: Sequence[Contract], name: ActName, reason_code: str, reason: str) -> Sequence[Committed]:
     """End what is still open, and tell what became of each; a conflict is a contract that changed meanwhile."""
     changes = [_change(hub, contract, name, reason_code, reason) for contract in contracts if end_of(contract) is None]
-    return hub.contracts.commit(changes) if changes else ()
+    if not changes:
+        return ()
+    outcomes = hub.contracts.commit(changes)
+    hub.observer.committed([None] * len(changes), changes, outcomes)
+    return outcomes
 
 
 def _change(hub: Hub, contract: Contract, name: ActName, reason_code: str, reason: str) -> Change:

@@ -121,6 +121,18 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EventBacklog:
+    """What waits for its outcome. Counts stop at ``BACKLOG_COUNTED_MAX``.
+
+    ``oldest_at``: when the oldest of ``waiting`` was received; None if nothing waits.
+    """
+
+    waiting: int
+    oldest_at: UnixMillis | None
+    dead_letters: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
     """The answer to an event that was recorded now, or before with the same bytes (``is_replay``)."""
 
@@ -167,6 +179,9 @@ class EventQueue(Protocol):
 
     def depth(self) -> int:
         """Return how many events wait or are under lease."""
+
+    def backlog(self) -> "EventBacklog":
+        """Return what waits, quickly however much it is."""
 
     def dead_letters(self, *, limit: int) -> Sequence[DeadLetter]:
         """Return the dead letters, oldest first."""
@@ -405,6 +420,18 @@ class ReplayQuery:
     cursor: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryBacklog:
+    """What is owed and what will not be tried again. Counts stop at ``BACKLOG_COUNTED_MAX``.
+
+    ``due_at``: when the next delivery is or was due (see ``DeliveryStore.next_due``); None if nothing is pending.
+    """
+
+    pending: int
+    due_at: UnixMillis | None
+    dead: int
+
+
 class DeliveryStore(Protocol):
     """Owed messages and their attempts, in order per contract and organization."""
 
@@ -451,6 +478,9 @@ class DeliveryStore(Protocol):
 
     def counts(self) -> Mapping[DeliveryStatus, int]:
         """Return how many deliveries stand how."""
+
+    def backlog(self) -> DeliveryBacklog:
+        """Return what is not delivered, quickly however much it is."""
 
 
 # Retention.
@@ -766,6 +796,45 @@ class Sender(Protocol):
         """Close every connection."""
 
 
+class Observer(Protocol):
+    """Is told what has become durable: for figures, logs and traces, never for what must happen.
+
+    It is called on the hot path, once a batch, from any thread. An implementation is quick, and never raises.
+    """
+
+    def committed(
+        self, events: Sequence[QueuedEvent | None], changes: Sequence[Change], outcomes: Sequence[Committed]
+    ) -> None:
+        """Take note of one commit: each change, the event that caused it (None: a timer), and what became of it."""
+
+    def attempted(self, due: Sequence[DueDelivery], results: Sequence[AttemptResult]) -> None:
+        """Take note of attempts, in the same order, whose results have been recorded."""
+
+    def failed(self, event: QueuedEvent, *, is_buried: bool) -> None:
+        """Take note of an event that met a bug, and goes back to the queue or to the dead letters."""
+
+    def written(self, *, wait_s: float, write_s: float, sync_s: float) -> None:
+        """Take note of a durable write: its wait for the writer's place, its length, and of that its commit."""
+
+
+class Unobserved:
+    """Nobody looks."""
+
+    def committed(
+        self, events: Sequence[QueuedEvent | None], changes: Sequence[Change], outcomes: Sequence[Committed]
+    ) -> None:
+        """See Observer.committed."""
+
+    def attempted(self, due: Sequence[DueDelivery], results: Sequence[AttemptResult]) -> None:
+        """See Observer.attempted."""
+
+    def failed(self, event: QueuedEvent, *, is_buried: bool) -> None:
+        """See Observer.failed."""
+
+    def written(self, *, wait_s: float, write_s: float, sync_s: float) -> None:
+        """See Observer.written."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hub:
     """The hub put together: its name and every port. ``bootstrap`` makes it; every use case takes it."""
@@ -788,6 +857,7 @@ class Hub:
     allow_private_webhooks: bool = False
     retry_schedule_s: tuple[int, ...] = field(default=())
     """Waits before each attempt; empty for the documented schedule."""
+    observer: Observer = field(default_factory=Unobserved)
 
     def now_s(self) -> UnixSeconds:
         """Return Unix seconds."""

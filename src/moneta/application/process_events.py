@@ -107,6 +107,7 @@ def _process_round(hub: Hub, events: Sequence[QueuedEvent]) -> list[QueuedEvent]
     batch = _read_batch(hub, read)  # (2)
     changes = [_change(hub, event, message, batch) for event, message in read]  # (3) to (5)
     outcomes = hub.contracts.commit(changes)  # (6)
+    hub.observer.committed(events, changes, outcomes)
     return [event for event, outcome in zip(events, outcomes, strict=True) if outcome is Committed.CONFLICT]  # (7)
 
 

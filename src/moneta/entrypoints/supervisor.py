@@ -67,6 +67,7 @@ class Child:
     module: str
     descriptors: Mapping[str, int]
     process: BaseProcess | None = None
+    starts: int = 0
     started_at: float = 0.0
     backoff_s: float = BACKOFF_S
     restart_at: float | None = field(default=None)
@@ -183,6 +184,7 @@ class _Supervisor:
         on_ready()
         while not self._is_stopping:  # until a signal
             self._sleep(self._revive(), self._ready)
+            self._show()
             _drain(self._ready)
         self._stop_all()
         return 0
@@ -212,6 +214,7 @@ class _Supervisor:
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         child.process.start()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+        child.starts += 1
         child.started_at = time.monotonic()
         child.restart_at = None
         self._log.info("process_started", name=child.name, pid=child.process.pid)
@@ -257,6 +260,17 @@ class _Supervisor:
             if child.restart_at is not None:
                 waits.append(child.restart_at - now)
         return min(waits)
+
+    def _show(self) -> None:
+        """Leave the figures where the web process finds them."""
+        from moneta.entrypoints.telemetry import metrics, snapshots  # noqa: PLC0415  # see the module's docstring
+        from moneta.entrypoints.telemetry.figures import Figures  # noqa: PLC0415
+
+        figures = Figures(metrics.Source.SUPERVISOR)
+        for child in self._children:
+            figures.set(metrics.PROCESS_STARTS, child.name, to=child.starts)
+        snapshots.measure_process(figures)
+        snapshots.SnapshotFile(self._settings.data_dir, figures.source).write(figures.taken())
 
     def _bury(self, child: Child, now: float) -> None:
         exit_code = None if child.process is None else child.process.exitcode

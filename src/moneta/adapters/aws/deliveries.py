@@ -8,6 +8,7 @@ its lease, and behind another in its line whenever that one is. Who moves the fi
 a crash comes between, what follows is looked at too early or at the old time, and put right then.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice, zip_longest
 from typing import Final
@@ -34,6 +35,7 @@ from moneta.adapters.aws.lifetimes import FORGET_AT, Lifetimes
 from moneta.adapters.aws.tables import DUE, WEBHOOK_ID
 from moneta.application.ports import (
     AttemptResult,
+    DeliveryBacklog,
     DeliveryQuery,
     DeliveryRecord,
     DeliveryStatus,
@@ -44,7 +46,7 @@ from moneta.application.ports import (
     WebhookType,
 )
 from moneta.domain.identifiers import ContractId, OrganizationId, UnixMillis, UnixSeconds, WebhookId
-from moneta.domain.limits import ATTEMPTS_MAX, CACHE_ENTRIES_MAX
+from moneta.domain.limits import ATTEMPTS_MAX, BACKLOG_COUNTED_MAX, CACHE_ENTRIES_MAX
 from moneta.domain.retention import Past
 
 CANDIDATES_MAX: Final = 2_000
@@ -139,6 +141,14 @@ class DynamoDBDeliveryStore:
         for item in self._db.scan(Table.DELIVERIES, attributes=("status", FORGET_AT)):
             counts[DeliveryStatus(item["status"])] += 1
         return counts
+
+    def backlog(self) -> DeliveryBacklog:
+        """See DeliveryStore.backlog. Reads the whole table: for tests and small hubs; the deployed one has metrics."""
+        counts = Counter(item["status"] for item in self._db.scan(Table.DELIVERIES, attributes=("status", FORGET_AT)))
+        pending, dead = (
+            min(counts[status], BACKLOG_COUNTED_MAX) for status in (DeliveryStatus.PENDING, DeliveryStatus.DEAD)
+        )
+        return DeliveryBacklog(pending=pending, due_at=self.next_due(), dead=dead)
 
     # Taking.
 

@@ -19,6 +19,7 @@ The rules:
 import fcntl
 import os
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,6 +27,7 @@ from typing import Any, Final, TypeAlias
 
 import apsw
 
+from moneta.application.ports import Observer, Unobserved
 from moneta.domain.errors import StoreUnavailableError, StoreVersionError
 
 SQLITE_VERSION_MIN: Final = (3, 51, 3)
@@ -78,9 +80,10 @@ def insert(connection: apsw.Connection, statement: str, bindings: Bindings) -> i
 class Database:
     """One SQLite file, for every thread of this process. ``path`` must be there already."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, observer: Observer | None = None) -> None:
         check_sqlite_version(apsw.sqlite_lib_version())
         self._path = path
+        self._observer = Unobserved() if observer is None else observer
         self._thread_lock = threading.Lock()
         self._lock_file = os.open(f"{path}-writer.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._writers: dict[int, apsw.Connection] = {}
@@ -97,8 +100,13 @@ class Database:
         Raises:
             StoreUnavailableError: The disk is full or failing: nothing is known to be durable.
         """
+        asked = time.perf_counter()
         with self._exclusive(), self._transaction(FULL) as connection:
+            began = time.perf_counter()
             yield connection
+            committing = time.perf_counter()
+        ended = time.perf_counter()
+        self._observer.written(wait_s=began - asked, write_s=ended - began, sync_s=ended - committing)
 
     @contextmanager
     def lease(self) -> Iterator[apsw.Connection]:

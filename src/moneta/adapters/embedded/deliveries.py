@@ -34,6 +34,7 @@ from moneta.adapters.embedded.schema import (
 from moneta.application.ports import (
     AttemptResult,
     Clock,
+    DeliveryBacklog,
     DeliveryQuery,
     DeliveryRecord,
     DeliveryStatus,
@@ -43,7 +44,7 @@ from moneta.application.ports import (
     ReplayQuery,
 )
 from moneta.domain.identifiers import OrganizationId, UnixMillis, WebhookId
-from moneta.domain.limits import ATTEMPTS_MAX
+from moneta.domain.limits import ATTEMPTS_MAX, BACKLOG_COUNTED_MAX
 
 
 def owe(writing: Writing, owed: OwedDelivery) -> None:
@@ -155,6 +156,12 @@ class SQLiteDeliveryStore:
             DeliveryStatus.DEAD: dead,
         }
 
+    def backlog(self) -> DeliveryBacklog:
+        """See DeliveryStore.backlog."""
+        with self._database.read() as connection:
+            pending, dead = rows(connection, _BACKLOG, (BACKLOG_COUNTED_MAX, BACKLOG_COUNTED_MAX))[0]
+        return DeliveryBacklog(pending=pending, due_at=self.next_due(), dead=dead)
+
 
 _ORGANIZATIONS: Final = """
 WITH RECURSIVE waiting (organization) AS (
@@ -188,6 +195,10 @@ JOIN pending ON pending.delivery = deliveries.delivery
 JOIN names AS receiver ON receiver.ref = deliveries.organization
 JOIN names AS subject ON subject.ref = deliveries.contract
 WHERE deliveries.delivery = ?
+"""
+_BACKLOG: Final = """
+SELECT (SELECT count(*) FROM (SELECT 1 FROM pending LIMIT ?)),
+    (SELECT count(*) FROM (SELECT 1 FROM deliveries INDEXED BY deliveries_dead WHERE status = 2 LIMIT ?))
 """
 # Numbers are given without a gap and never twice, so the last one is how many there ever were, at any size.
 _COUNTS: Final = """

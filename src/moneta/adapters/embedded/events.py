@@ -16,6 +16,7 @@ from moneta.adapters.embedded.schema import (
 from moneta.application.ports import (
     Clock,
     DeadLetter,
+    EventBacklog,
     EventOutcome,
     EventRecord,
     EventStatus,
@@ -25,7 +26,7 @@ from moneta.application.ports import (
     Taken,
 )
 from moneta.domain.identifiers import ContractId, EventId, OrganizationId, UnixMillis
-from moneta.domain.limits import FORGOTTEN_TRIES_MAX, PROCESS_RETRY_S_MAX
+from moneta.domain.limits import BACKLOG_COUNTED_MAX, FORGOTTEN_TRIES_MAX, PROCESS_RETRY_S_MAX
 
 ACCEPTED: Final = EVENT_STATUS_CODES[EventStatus.ACCEPTED]
 
@@ -211,6 +212,12 @@ class SQLiteEventQueue:
         with self._database.read() as connection:
             return int(rows(connection, "SELECT count(*) FROM messages WHERE ready_at IS NOT NULL")[0][0])
 
+    def backlog(self) -> EventBacklog:
+        """See EventQueue.backlog."""
+        with self._database.read() as connection:
+            waiting, oldest_at, dead_letters = rows(connection, _BACKLOG, (BACKLOG_COUNTED_MAX, BACKLOG_COUNTED_MAX))[0]
+        return EventBacklog(waiting=waiting, oldest_at=oldest_at, dead_letters=dead_letters)
+
     def dead_letters(self, *, limit: int) -> Sequence[DeadLetter]:
         """See EventQueue.dead_letters."""
         with self._database.read() as connection:
@@ -242,6 +249,14 @@ _COUNT_TRY: Final = """
 UPDATE messages SET tries = tries + 1, ready_at = iif(tries < ?, ready_at, ?) WHERE event = ? AND ready_at IS NOT NULL
 """
 _DEAD: Final = "UPDATE messages SET ready_at = NULL WHERE event = ? AND ready_at IS NOT NULL"
+# Events are numbered in the order of their receipt, so the lowest number that waits is that of the oldest.
+_BACKLOG: Final = """
+SELECT (SELECT count(*) FROM (SELECT 1 FROM messages WHERE ready_at IS NOT NULL LIMIT ?)),
+    (SELECT received_at FROM events WHERE event = (
+        SELECT event FROM messages NOT INDEXED WHERE ready_at IS NOT NULL ORDER BY event LIMIT 1
+    )),
+    (SELECT count(*) FROM (SELECT 1 FROM dead_letters LIMIT ?))
+"""
 _BURY: Final = "INSERT INTO dead_letters (event, tries, died_at, reason) VALUES (?, ?, ?, ?)"
 _DEAD_LETTERS: Final = """
 SELECT letter, sender.name, event_id, subject.name, tries, died_at, reason

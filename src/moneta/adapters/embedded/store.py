@@ -14,7 +14,7 @@ from moneta.adapters.embedded.events import SQLiteEventQueue, SQLiteEventStore
 from moneta.adapters.embedded.in_hand import InHand, InHandFile
 from moneta.adapters.embedded.retention import SQLiteRetentionStore
 from moneta.adapters.embedded.schema import check_version, create_tables, get_meta, set_meta
-from moneta.application.ports import Clock
+from moneta.application.ports import Clock, Observer
 
 FILE_NAME: Final = "moneta.db"
 
@@ -58,15 +58,15 @@ class EmbeddedStore:
         return store
 
     @classmethod
-    def open(cls, data_dir: Path, *, clock: Clock) -> Self:
-        """Open the store that ``create`` made.
+    def open(cls, data_dir: Path, *, clock: Clock, observer: Observer | None = None) -> Self:
+        """Open the store that ``create`` made. ``observer`` is told of its durable writes.
 
         Raises:
             FileNotFoundError: There is none.
             StoreVersionError: Another version made it, or SQLite is too old.
             StoreUnavailableError: It can't be read.
         """
-        store = cls._on(_existing(data_dir), clock)
+        store = cls._on(_existing(data_dir), clock, observer)
         try:
             with store.database.read() as connection:
                 check_version(connection)
@@ -76,8 +76,8 @@ class EmbeddedStore:
         return store
 
     @classmethod
-    def _on(cls, path: Path, clock: Clock) -> Self:
-        database, events, deliveries = Database(path), InHand(), InHand()
+    def _on(cls, path: Path, clock: Clock, observer: Observer | None = None) -> Self:
+        database, events, deliveries = Database(path, observer=observer), InHand(), InHand()
         return cls(
             clock=clock,
             database=database,

@@ -7,23 +7,25 @@ comes earlier waits for it.
 
 import asyncio
 import gc
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 
-from moneta.application.ingest_events import ingest_events
+from moneta.application.ingest_events import EventRequest, ingest_events
 from moneta.application.ports import Hub
 from moneta.domain.errors import NotFoundError
 from moneta.entrypoints.http import event_route
 from moneta.entrypoints.http.answers import problem_answer, send_answer
 from moneta.entrypoints.http.asgi import Application, Receive, Scope, Send
 from moneta.entrypoints.http.calls import Calls
-from moneta.entrypoints.http.event_batches import EventBatches
+from moneta.entrypoints.http.event_batches import EventBatches, Verdict
 from moneta.entrypoints.http.event_route import EventRoute
 from moneta.entrypoints.http.failures import internal_error
 from moneta.entrypoints.http.gate import Gate
 from moneta.entrypoints.http.metrics import Metrics
 from moneta.entrypoints.http.open_routes import PROBES, Service, answer_open
+from moneta.entrypoints.http.readiness import Readiness, Surroundings
+from moneta.entrypoints.telemetry.figures import Figures
 from moneta.settings import RATE_BURST_DEFAULT, RATE_LIMIT_DEFAULT
 
 PROBES_BY_PATH: Final = {route.path: route for route in PROBES}
@@ -34,7 +36,8 @@ class WebApp:
     """The ASGI application of one hub, with the threads that answer for it. ``close`` ends them.
 
     ``wake_processor``: see ``EventBatches``; both are called after a change by a management call too.
-    ``worker_alive`` answers for ``GET /ready``. ``rate_limit``, ``rate_burst``: see ``Settings``.
+    ``data_dir``: where the worker's processes leave their heartbeats and figures. ``rate_limit``, ``rate_burst``: see
+    ``Settings``.
     """
 
     def __init__(
@@ -43,18 +46,20 @@ class WebApp:
         *,
         wake_processor: Callable[[], None],
         wake_deliverer: Callable[[], None],
-        worker_alive: Callable[[], bool],
+        data_dir: Path,
+        figures: Figures | None = None,
         rate_limit: int = RATE_LIMIT_DEFAULT,
         rate_burst: int = RATE_BURST_DEFAULT,
     ) -> None:
         self._hub = hub
         self._wakers = (wake_processor, wake_deliverer)
-        self._metrics = Metrics()
-        self._batches = EventBatches(partial(ingest_events, hub), wake=wake_processor, randomness=hub.randomness)
-        self._metrics.events_waiting.set_function(lambda: self._batches.waiting)
+        self._metrics = Metrics(data_dir, figures)
+        self._batches = EventBatches(self._ingest, wake=wake_processor, randomness=hub.randomness)
+        self._metrics.waiting = lambda: self._batches.waiting
         self._gate = Gate.of(hub, rate_limit=rate_limit, rate_burst=rate_burst)
         self._calls = Calls(hub, self._metrics, self._gate)
-        self._service = Service(hub=hub, metrics=self._metrics, worker_alive=worker_alive)
+        readiness = Readiness(Surroundings(hub=hub, data_dir=data_dir))
+        self._service = Service(hub=hub, metrics=self._metrics, readiness=readiness)
         self._event = EventRoute(self._batches, self._metrics, hub.randomness, self._gate)
         self._management: Application = self._once_loaded
         self._loading: asyncio.Future[Application] | None = None
@@ -82,6 +87,10 @@ class WebApp:
         self._batches.close()
         self._calls.close()
         self._gate.callers.close()
+
+    def _ingest(self, requests: Sequence[EventRequest]) -> Sequence[Verdict]:
+        self._metrics.gathered(len(requests))
+        return ingest_events(self._hub, requests)
 
     async def _once_loaded(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

@@ -45,7 +45,7 @@ class EventRoute:
         """Answer one request."""
         started = time.perf_counter()
         answer = await self._answer(scope, receive)
-        self._metrics.event_seconds.observe(time.perf_counter() - started)
+        self._metrics.event_answered(time.perf_counter() - started)
         await send_answer(answer, send)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
@@ -69,7 +69,7 @@ class EventRoute:
             if isinstance(verdict, UnauthorizedError):
                 self._gate.callers.forget(token)
             return self._refused(verdict, quota)
-        self._metrics.events_accepted.inc()
+        self._metrics.accepted(is_replay=verdict.is_replay)
         return accepted_answer(verdict, quota)
 
     def _refused(self, refusal: Refused, headers: AnswerHeaders = ()) -> Answer:

@@ -1,23 +1,22 @@
 """What needs no token: whether the hub is well, its figures, its public keys, and what describes it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
-from prometheus_client import CONTENT_TYPE_LATEST
 
 from moneta.application.access import not_found
 from moneta.application.documents import to_json
 from moneta.application.ports import Hub
 from moneta.application.problems import ERRORS_BY_CODE, PROBLEM_TYPES
 from moneta.application.queries import read_moneta_keys
-from moneta.domain.errors import StoreUnavailableError
 from moneta.entrypoints.http import schemas
 from moneta.entrypoints.http.answers import Answer
 from moneta.entrypoints.http.asgi import Scope
 from moneta.entrypoints.http.calls import Calls
-from moneta.entrypoints.http.metrics import Metrics
+from moneta.entrypoints.http.metrics import CONTENT_TYPE, Metrics
+from moneta.entrypoints.http.readiness import Finding, Readiness
 from moneta.entrypoints.http.requests import query_parameters
 
 
@@ -27,7 +26,11 @@ class Service:
 
     hub: Hub
     metrics: Metrics
-    worker_alive: Callable[[], bool]
+    readiness: Readiness
+
+
+def _nothing_at_hand(_service: Service) -> Answer | None:
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +38,7 @@ class OpenRoute:
     """One row: a path that ``GET`` reads without a token.
 
     ``answer`` None: no shape that is told, only ``media_type``. ``statuses``: those that answer in that shape.
+    ``at_hand`` gives the answer if nothing need be read or waited for; None if ``respond`` has to make it, in a thread.
     """
 
     path: str
@@ -44,6 +48,7 @@ class OpenRoute:
     answer: type[msgspec.Struct] | None = None
     media_type: str = "application/json"
     statuses: tuple[int, ...] = (200,)
+    at_hand: Callable[[Service], Answer | None] = _nothing_at_hand
 
 
 def health(_service: Service, _path: Mapping[str, str]) -> Answer:
@@ -53,18 +58,12 @@ def health(_service: Service, _path: Mapping[str, str]) -> Answer:
 
 def readiness(service: Service, _path: Mapping[str, str]) -> Answer:
     """Answer 200 if events can be made durable and will be processed, else 503."""
-    is_writable, is_alive = _store_is_writable(service.hub), service.worker_alive()
-    is_ready = is_writable and is_alive
-    body = schemas.Readiness(
-        status="ready" if is_ready else "not_ready", store_writable=is_writable, worker_alive=is_alive
-    )
-    return Answer(status=200 if is_ready else 503, body=msgspec.json.encode(body))
+    return _readiness_answer(service.readiness.findings())
 
 
 def metrics(service: Service, _path: Mapping[str, str]) -> Answer:
     """Answer with every figure, for Prometheus."""
-    body = service.metrics.exposition(service.hub)
-    return Answer(status=200, body=body, media_type=CONTENT_TYPE_LATEST.encode("ascii"))
+    return _metrics_answer(service.metrics.exposition(service.hub, service.readiness.findings()))
 
 
 def moneta_keys(service: Service, _path: Mapping[str, str]) -> Answer:
@@ -95,16 +94,40 @@ def problem(_service: Service, path: Mapping[str, str]) -> Answer:
     return Answer(status=200, body=msgspec.json.encode(body))
 
 
-def _store_is_writable(hub: Hub) -> bool:
-    try:
-        hub.events.accept(())  # takes the writer's place, and begins and ends a transaction
-    except StoreUnavailableError:
-        return False
-    return True
+def _readiness_answer(findings: Sequence[Finding]) -> Answer:
+    checks = [
+        schemas.ReadinessCheck(
+            name=found.check.name,
+            holds=found.fault is None,
+            fault=found.fault,
+            remedy=None if found.fault is None else found.check.remedy,
+        )
+        for found in findings
+    ]
+    is_ready = all(check.holds for check in checks)
+    body = schemas.Readiness(status="ready" if is_ready else "not_ready", checks=checks)
+    return Answer(status=200 if is_ready else 503, body=msgspec.json.encode(body))
+
+
+def _metrics_answer(exposition: bytes) -> Answer:
+    return Answer(status=200, body=exposition, media_type=CONTENT_TYPE)
+
+
+def _fresh_readiness(service: Service) -> Answer | None:
+    findings = service.readiness.fresh()
+    return None if findings is None else _readiness_answer(findings)
+
+
+def _fresh_metrics(service: Service) -> Answer | None:
+    exposition = service.metrics.fresh()
+    return None if exposition is None else _metrics_answer(exposition)
 
 
 async def answer_open(calls: Calls, service: Service, route: OpenRoute, scope: Scope) -> Answer:
     """Return the answer to one request that came to ``route``."""
+    at_hand = None if scope["query_string"] else route.at_hand(service)
+    if at_hand is not None:
+        return at_hand
 
     def respond() -> Answer:
         query_parameters(scope["query_string"], ())
@@ -120,14 +143,16 @@ PROBES: Final = (
         summary="The process is alive",
         respond=health,
         answer=schemas.Health,
+        at_hand=lambda service: health(service, {}),
     ),
     OpenRoute(
         path="/ready",
         name="read_readiness",
-        summary="The store can be written and the worker is alive",
+        summary="Events can be made durable, and will be processed and delivered",
         respond=readiness,
         answer=schemas.Readiness,
         statuses=(200, 503),
+        at_hand=_fresh_readiness,
     ),
     OpenRoute(
         path="/metrics",
@@ -135,6 +160,7 @@ PROBES: Final = (
         summary="Figures for Prometheus",
         respond=metrics,
         media_type="text/plain",
+        at_hand=_fresh_metrics,
     ),
 )
 """What is asked of a hub that starts."""

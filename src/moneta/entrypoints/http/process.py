@@ -10,17 +10,16 @@ import select
 import signal
 import socket
 import threading
-from pathlib import Path
 
 import structlog
 
-from moneta.application.ports import Clock
-from moneta.bootstrap import embedded
-from moneta.domain.limits import HEARTBEAT_AGE_S_MAX
-from moneta.entrypoints.heartbeats import WORKERS, HeartbeatFile
+from moneta.bootstrap import embedded, system_clock
 from moneta.entrypoints.http.server import serve
 from moneta.entrypoints.logs import configure_logs
 from moneta.entrypoints.pipes import waker
+from moneta.entrypoints.telemetry.figures import Figures
+from moneta.entrypoints.telemetry.metrics import Source
+from moneta.entrypoints.telemetry.observing import HubObserver
 from moneta.settings import Settings
 
 log = structlog.get_logger()
@@ -30,14 +29,15 @@ def main(settings: Settings, *, lifeline: int, processor: int, deliverer: int, r
     """Serve until told to stop; return the exit code."""
     configure_logs(settings.log_level, process="web")
     threading.Thread(target=_follow, args=(lifeline,), daemon=True, name="lifeline").start()
-    with embedded(settings) as hub:
+    figures = Figures(Source.WEB)
+    with embedded(settings, observer=HubObserver(figures, system_clock())) as hub:
         serve(
             hub,
             listener=socket.socket(fileno=listener),
             ready=lambda port: _say_ready(ready, port),
             wake_processor=waker(processor),
             wake_deliverer=waker(deliverer),
-            worker_alive=lambda: _are_alive(settings.data_dir, hub.clock),
+            figures=figures,
             settings=settings,
         )
     log.info("web_stopped")
@@ -53,10 +53,3 @@ def _follow(lifeline: int) -> None:
     """Stop when the supervisor is gone: it never writes, so there is something to read only at its end."""
     select.select([lifeline], [], [])  # not a read: all processes share the pipe, and one may have made it non-blocking
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _are_alive(data_dir: Path, clock: Clock) -> bool:
-    """Tell whether both worker processes have shown themselves lately."""
-    beats = [HeartbeatFile(data_dir, name).read() for name in WORKERS]
-    oldest_ms = min(0 if beat is None else beat.at_ms for beat in beats)
-    return clock.now_ms() - oldest_ms < HEARTBEAT_AGE_S_MAX * 1000

@@ -514,9 +514,17 @@ class Health(Struct, forbid_unknown_fields=True):
     status: Literal["ok"]
 
 
+class ReadinessCheck(Struct, forbid_unknown_fields=True):
+    """One check. ``fault``, ``remedy``: what was found and what to do about it, null while the check holds."""
+
+    name: str
+    holds: bool
+    fault: str | None
+    remedy: str | None
+
+
 class Readiness(Struct, forbid_unknown_fields=True):
     """Whether events can be taken and will be processed."""
 
     status: Literal["ready", "not_ready"]
-    store_writable: bool
-    worker_alive: bool
+    checks: list[ReadinessCheck]

@@ -16,6 +16,7 @@ from moneta.application.ports import Hub
 from moneta.domain.limits import KEEP_ALIVE_S_MAX, SHUTDOWN_S_MAX
 from moneta.entrypoints.http.app import WebApp
 from moneta.entrypoints.http.protocol import GuardedProtocol
+from moneta.entrypoints.telemetry.figures import Figures
 from moneta.settings import Settings
 
 BACKLOG: int = 2_048
@@ -74,14 +75,15 @@ def serve(
     ready: Callable[[int], None],
     wake_processor: Callable[[], None],
     wake_deliverer: Callable[[], None],
-    worker_alive: Callable[[], bool],
     settings: Settings,
+    figures: Figures | None = None,
 ) -> None:
     """Serve ``hub`` until SIGTERM or SIGINT, then drain for at most ``SHUTDOWN_S_MAX`` and return.
 
     ``listener`` is bound, and closed at the end. ``ready`` is called with its port when requests are taken;
     ``wake_processor`` after each batch of accepted events, from another thread, and must be quick; both ``wake`` after
-    each change; ``worker_alive`` answers for ``GET /ready``. Of ``settings``, the certificate and the rate limit count.
+    each change. Of ``settings``, the certificate, the data directory and the rate limit count. ``figures``: this
+    process's.
 
     Raises:
         OSError: The certificate can't be read.
@@ -90,7 +92,8 @@ def serve(
         hub,
         wake_processor=wake_processor,
         wake_deliverer=wake_deliverer,
-        worker_alive=worker_alive,
+        data_dir=settings.data_dir,
+        figures=figures,
         rate_limit=settings.rate_limit,
         rate_burst=settings.rate_burst,
     )

@@ -17,10 +17,12 @@ from typing import Final
 import structlog
 import uvloop
 
-from moneta.bootstrap import embedded, http_sender
-from moneta.entrypoints.heartbeats import DELIVERER, HeartbeatFile
+from moneta.bootstrap import embedded, http_sender, system_clock
 from moneta.entrypoints.logs import configure_logs
 from moneta.entrypoints.pipes import waker
+from moneta.entrypoints.telemetry.figures import Figures
+from moneta.entrypoints.telemetry.metrics import Source
+from moneta.entrypoints.telemetry.observing import HubObserver
 from moneta.entrypoints.worker.beats import Beats
 from moneta.entrypoints.worker.pump import DeliveryPump
 from moneta.settings import Settings
@@ -43,13 +45,14 @@ def main(settings: Settings, *, lifeline: int, wake: int, processor: int, ready:
 
 async def _work(settings: Settings, *, lifeline: int, wake: int, processor: int, ready: int) -> None:
     loop = asyncio.get_running_loop()
-    with embedded(settings) as hub:
+    figures = Figures(Source.DELIVERER)
+    with embedded(settings, observer=HubObserver(figures, system_clock())) as hub:
         pump = DeliveryPump(hub, http_sender(settings), on_answer=waker(processor))
         _on_readable(loop, wake, pump.wake)
         _on_readable(loop, lifeline, pump.stop, at_end=pump.stop)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, pump.stop)
-        beats = Beats(HeartbeatFile(settings.data_dir, DELIVERER), pump.heartbeat)
+        beats = Beats(settings.data_dir, figures, pump.heartbeat)
         beats.start()
         os.write(ready, b"ready\n")
         log.info("deliverer_started")

@@ -12,11 +12,13 @@ from typing import Final
 
 import structlog
 
-from moneta.bootstrap import embedded, reclaim_events
+from moneta.bootstrap import embedded, reclaim_events, system_clock
 from moneta.entrypoints.forgetting import Forgetting
-from moneta.entrypoints.heartbeats import PROCESSOR, HeartbeatFile
 from moneta.entrypoints.logs import configure_logs
 from moneta.entrypoints.pipes import Pipes, waker
+from moneta.entrypoints.telemetry.figures import Figures
+from moneta.entrypoints.telemetry.metrics import Source
+from moneta.entrypoints.telemetry.observing import HubObserver
 from moneta.entrypoints.worker.beats import Beats
 from moneta.entrypoints.worker.processor import Processor
 from moneta.settings import Settings
@@ -38,10 +40,11 @@ def main(settings: Settings, *, lifeline: int, wake: int, deliverer: int, ready:
 
 
 def _work(settings: Settings, pipes: Pipes, *, deliverer: int, ready: int) -> None:
-    with embedded(settings) as hub:
+    figures = Figures(Source.PROCESSOR)
+    with embedded(settings, observer=HubObserver(figures, system_clock())) as hub:
         processor = Processor(hub, on_progress=waker(deliverer), wait=pipes.wait)
         pipes.on_stop(processor.stop)
-        beats = Beats(HeartbeatFile(settings.data_dir, PROCESSOR), processor.heartbeat)
+        beats = Beats(settings.data_dir, figures, processor.heartbeat)
         forgetting = Forgetting(hub, settings.retention)
         beats.start()
         forgetting.start()

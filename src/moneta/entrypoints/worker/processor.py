@@ -68,7 +68,7 @@ class Processor:
     def heartbeat(self) -> Heartbeat:
         """Return how it is getting on. Safe from any thread."""
         now, began_at, events = self._hub.clock.now_ms(), self._turn_began_at, self._in_hand
-        waiting_since = min((event.received_at for event in events), default=now)
+        waiting_since = min((event.received_at for event in events if event.tries == 1), default=now)
         turn_ms = 0 if began_at is None else now - began_at
         return Heartbeat(at_ms=now, lag_ms=max(0, now - waiting_since), depth=len(events), turn_ms=turn_ms)
 
@@ -104,10 +104,12 @@ class Processor:
             error=type(error).__name__,
             exc_info=error,
         )
-        if event.tries >= PROCESS_TRIES_MAX:
+        is_buried = event.tries >= PROCESS_TRIES_MAX
+        if is_buried:
             self._hub.queue.bury(event, reason=type(error).__name__)
         else:
             self._hub.queue.release([event], delay_s=min(2**event.tries, PROCESS_RETRY_S_MAX))
+        self._hub.observer.failed(event, is_buried=is_buried)
 
     def _idle_s(self) -> float:
         """Return how long there is nothing to do, unless somebody wakes us."""

@@ -31,6 +31,7 @@ from moneta.entrypoints.worker.places import Places
 
 IDLE_S_MAX: Final = 60.0
 STORE_PAUSE_S: Final = 0.5
+TICK_S: Final = 0.5
 MISSED_S: Final = 1.0
 """Until the next look at what is due and was not taken."""
 CIRCUIT_EVENTS: Final = {CircuitState.OPEN: "circuit_opened", CircuitState.CLOSED: "circuit_closed"}
@@ -60,6 +61,7 @@ class DeliveryPump:
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="delivery")
         self._lag_ms = 0
         self._turn_began_at: UnixMillis | None = None
+        self._ticked_at = hub.clock.now_ms()
 
     def wake(self) -> None:
         """Say that something may be due. From the loop's own thread only."""
@@ -67,7 +69,7 @@ class DeliveryPump:
 
     async def run(self) -> None:
         """Deliver until ``stop``."""
-        recorder = asyncio.create_task(self._record_all())
+        recorder, ticker = asyncio.create_task(self._record_all()), asyncio.create_task(self._tick())
         while not self._is_stopping:  # until stopped
             self._woken.clear()
             self._turn_began_at = self._hub.clock.now_ms()
@@ -84,6 +86,7 @@ class DeliveryPump:
                 await self._sleep(pause_s)
         await self._drain()
         recorder.cancel()
+        ticker.cancel()
         self._threads.shutdown()
 
     def stop(self) -> None:
@@ -95,7 +98,13 @@ class DeliveryPump:
         """Return how it is getting on. Safe from any thread."""
         now, began_at = self._hub.clock.now_ms(), self._turn_began_at
         turn_ms = 0 if began_at is None else now - began_at
-        return Heartbeat(at_ms=now, lag_ms=self._lag_ms, depth=len(self._sends), turn_ms=turn_ms)
+        still_ms = round(now - self._ticked_at - 1000 * TICK_S)  # the loop itself may be stuck, outside of any turn
+        return Heartbeat(at_ms=now, lag_ms=self._lag_ms, depth=len(self._sends), turn_ms=max(turn_ms, still_ms))
+
+    async def _tick(self) -> None:
+        while True:  # until cancelled
+            self._ticked_at = self._hub.clock.now_ms()
+            await asyncio.sleep(TICK_S)
 
     async def _turn(self) -> float:
         """Start what is due and has a place; return how long there is nothing more to start."""

@@ -1,0 +1,131 @@
+"""From what has become durable to figures and log lines. See ``ports.Observer``.
+
+Figures are taken of every batch; log lines of single events and attempts only where somebody asked for ``debug``.
+"""
+
+import functools
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Final, ParamSpec
+
+import msgspec
+import structlog
+from typing_extensions import override
+
+from moneta.application.ports import (
+    AttemptResult,
+    Change,
+    Clock,
+    Committed,
+    DeliveryStatus,
+    DueDelivery,
+    EventStatus,
+    Observer,
+    QueuedEvent,
+)
+from moneta.entrypoints.telemetry import metrics
+from moneta.entrypoints.telemetry.figures import Figures
+
+Parameters = ParamSpec("Parameters")
+
+log = structlog.get_logger()
+
+
+class _Problem(msgspec.Struct):
+    """What a problem document is counted by."""
+
+    code: str
+
+
+_problem: Final = msgspec.json.Decoder(_Problem)
+
+
+def _harmless(note: Callable[Parameters, None]) -> Callable[Parameters, None]:
+    """Let no fault of what only looks on reach what it looks at."""
+
+    @functools.wraps(note)
+    def noted(*arguments: Parameters.args, **named: Parameters.kwargs) -> None:
+        try:
+            note(*arguments, **named)
+        except Exception as error:
+            log.exception("observer_failed", error=type(error).__name__)
+
+    return noted
+
+
+class HubObserver(Observer):
+    """Fills ``figures``. One a process."""
+
+    def __init__(self, figures: Figures, clock: Clock) -> None:
+        self._figures = figures
+        self._clock = clock
+
+    @override
+    @_harmless
+    def committed(
+        self, events: Sequence[QueuedEvent | None], changes: Sequence[Change], outcomes: Sequence[Committed]
+    ) -> None:
+        now = self._clock.now_ms()
+        made = [
+            (event, change)
+            for event, change, outcome in zip(events, changes, outcomes, strict=True)
+            if outcome is Committed.COMMITTED
+        ]
+        self._figures.observe(metrics.CHANGES_PER_COMMIT, (len(changes),))
+        self._figures.observe(
+            metrics.EVENT_OUTCOME_SECONDS, [(now - event.received_at) / 1000 for event, _ in made if event is not None]
+        )
+        self._count_outcomes([change for _, change in made])
+        self._count(metrics.COMMIT_CONFLICTS, outcomes.count(Committed.CONFLICT))
+        self._count(metrics.CHANGES_REPEATED, outcomes.count(Committed.DUPLICATE))
+
+    @override
+    @_harmless
+    def attempted(self, due: Sequence[DueDelivery], results: Sequence[AttemptResult]) -> None:
+        firsts = [one for one in zip(due, results, strict=True) if one[0].attempts_done == 0]
+        waits = [max(0, result.attempt.at - first.owed.owed_at) / 1000 for first, result in firsts]
+        self._figures.observe(metrics.ATTEMPTS_PER_WRITE, (len(results),))
+        self._figures.observe(metrics.DELIVERY_FIRST_SECONDS, waits)
+        self._figures.observe(metrics.DELIVERY_ATTEMPT_SECONDS, [one.attempt.duration_ms / 1000 for one in results])
+        for came, count in Counter(map(result_class, results)).items():
+            self._figures.count(metrics.DELIVERY_ATTEMPTS, came, by=count)
+        for status, count in Counter(one.status for one in results).items():
+            if status is not DeliveryStatus.PENDING:
+                self._figures.count(metrics.DELIVERIES_SETTLED, status, by=count)
+        self._count(metrics.ANSWERS_ACCEPTED, sum(one.answer is not None for one in results))
+        self._count(metrics.ENDPOINTS_DISABLED, len({one.organization_id for one in results if one.disables_endpoint}))
+
+    @override
+    @_harmless
+    def failed(self, event: QueuedEvent, *, is_buried: bool) -> None:
+        self._figures.count(metrics.EVENTS_FAILED)
+        self._count(metrics.EVENTS_BURIED, int(is_buried))
+
+    @override
+    @_harmless
+    def written(self, *, wait_s: float, write_s: float, sync_s: float) -> None:
+        source = self._figures.source
+        self._figures.observe(metrics.STORE_WAIT_SECONDS, (wait_s,), source)
+        self._figures.observe(metrics.STORE_WRITE_SECONDS, (write_s,), source)
+        self._figures.observe(metrics.STORE_SYNC_SECONDS, (sync_s,), source)
+
+    def _count_outcomes(self, changes: Sequence[Change]) -> None:
+        outcomes = [change.outcome for change in changes if change.outcome is not None]
+        for status, count in Counter(outcome.status for outcome in outcomes).items():
+            self._figures.count(metrics.EVENTS_PROCESSED, status, by=count)
+        for outcome in outcomes:
+            if outcome.status is EventStatus.REJECTED and outcome.problem is not None:
+                self._figures.count(metrics.EVENTS_REJECTED, _problem.decode(outcome.problem).code)
+        ended = [change.status for change in changes if change.step is not None and change.step.receipt is not None]
+        for end, count in Counter(ended).items():
+            self._figures.count(metrics.CONTRACTS_ENDED, end, by=count)
+
+    def _count(self, metric: metrics.Metric, by: int) -> None:
+        if by:
+            self._figures.count(metric, by=by)
+
+
+def result_class(result: AttemptResult) -> str:
+    """Return the class of an attempt: its status's first digit, or why no answer came."""
+    status = result.attempt.http_status
+    return f"{status // 100}xx" if status is not None else (result.attempt.failure or "unknown")
