@@ -1,43 +1,56 @@
 """``python -m benchmarks``: measures, prints a table, and writes ``benchmarks/latest.json``; at most eight minutes.
 
-The stores of the half and of the full flows are kept (``--keep``), so that what is claimed of them can be counted
-again: ``python -m benchmarks.recount DIR``. They must lie on a real disk: on a tmpfs an fsync costs nothing.
+The stores are kept (``--keep``), so that what is claimed of them can be counted again: ``python -m benchmarks.recount
+DIR``. They must lie on a real disk: on a tmpfs an fsync costs nothing.
 """
 
 import argparse
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from os import cpu_count, getloadavg
 from pathlib import Path
 from platform import machine, python_version
 from time import monotonic
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 from rich.console import Console
-from rich.status import Status
 
-from benchmarks.long import long_sections
+from benchmarks.memory import memory_section
+from benchmarks.overload import overload_section
+from benchmarks.progress import Tell, progress_line
 from benchmarks.sections import (
-    BASELINE_S,
-    FULL_S,
-    HALF_S,
-    OPEN_S,
     Figures,
-    Progress,
     echo_section,
-    fsync_section,
     full_section,
-    half_sections,
+    half_section,
+    open_section,
     sync_section,
 )
-from benchmarks.table import print_table
+from benchmarks.sizes import size_section
+from benchmarks.table import print_table, with_ratios
 
 LATEST: Final = Path(__file__).with_name("latest.json")
 KEPT: Final = Path(".data/benchmark")
-PARTS: Final = ("half", "full", "open", "sync", "echo")
+Section: TypeAlias = Callable[[Path, Tell, float | None], Figures]
+"""Measures one thing in a folder of its own; the last argument: how long each load runs, None for its own time."""
+
+# fmt: off
+SHORT: Final[dict[str, Section]] = {
+    "half":     half_section,
+    "open":     open_section,
+    "full":     full_section,
+    "sync":     sync_section,
+    "echo":     echo_section,
+}
+LONG: Final[dict[str, Section]] = {
+    "overload": overload_section,
+    "sizes":    size_section,
+    "memory":   memory_section,
+}
+# fmt: on
 # What ``latest.json`` always has, null where it was not measured.
 NAMES: Final = (
     "half_flows_per_s",
@@ -71,9 +84,7 @@ def main(arguments: Sequence[str]) -> int:
     with suppress(FileNotFoundError):
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
-    figures: Figures = dict.fromkeys(NAMES)
-    with console.status("") as status:
-        figures |= _measured(options, folder, _progress(status))
+    figures: Figures = dict.fromkeys(NAMES) | _measured(options, folder, console)
     figures |= {
         "cpus": cpu_count(),
         "machine": machine(),
@@ -81,6 +92,7 @@ def main(arguments: Sequence[str]) -> int:
         "load_before": round(load_before, 2),
         "run_seconds": round(monotonic() - started),
     }
+    figures = with_ratios(figures)
     LATEST.write_bytes(msgspec.json.format(msgspec.json.encode(figures)) + b"\n")
     print_table(figures, console)
     console.print(f"{LATEST.name}: all figures; stores kept in {folder}; {figures['run_seconds']} s", highlight=False)
@@ -89,39 +101,22 @@ def main(arguments: Sequence[str]) -> int:
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure the hub.")
-    parser.add_argument("--only", choices=PARTS, help="measure one part alone")
+    parser.add_argument("--only", choices=(*SHORT, *LONG), help="measure one part alone")
     parser.add_argument("--seconds", type=float, help="how long each load runs, instead of its own time")
-    parser.add_argument("--long", action="store_true", help="measure what takes hours or a million contracts instead")
+    parser.add_argument("--long", action="store_true", help=f"measure {', '.join(LONG)} instead")
     parser.add_argument("--keep", type=Path, default=KEPT, help="folder for the stores; emptied first")
     return parser.parse_args(arguments)
 
 
-def _measured(options: argparse.Namespace, folder: Path, on_progress: Progress) -> Figures:
-    if options.long:
-        return long_sections(folder, on_progress, options.seconds)
-    wanted = PARTS if options.only is None else (options.only,)
-    seconds = options.seconds
+def _measured(options: argparse.Namespace, folder: Path, console: Console) -> Figures:
+    every = SHORT | LONG
+    names = [options.only] if options.only else [*(LONG if options.long else SHORT)]
     figures: Figures = {}
-    if {"half", "open"} & set(wanted):
-        closed_s = (seconds or HALF_S) if "half" in wanted else None
-        open_s = {rate: seconds or own_s for rate, own_s in OPEN_S.items()} if "open" in wanted else {}
-        figures |= half_sections(folder / "half", on_progress, closed_s=closed_s, open_s=open_s)
-    if "half" in wanted:
-        figures |= fsync_section(folder / "fsyncs", on_progress)
-    if "full" in wanted:
-        figures |= full_section(folder / "full", on_progress, seconds or FULL_S)
-    if "sync" in wanted:
-        figures |= sync_section(folder / "sync", on_progress, seconds or BASELINE_S)
-    if "echo" in wanted:
-        figures |= echo_section(folder / "echo", on_progress, seconds or BASELINE_S)
-    return figures
-
-
-def _progress(status: Status) -> Progress:
-    def tell(label: str, done: int, count: int) -> None:
-        status.update(f"{label} {done:,} of {count:,}" if count else label)
-
-    return tell
+    with progress_line(console, len(names)) as begin:
+        for number, name in enumerate(names, start=1):
+            figures |= every[name](folder / name, begin(name, number), options.seconds)
+    memory = [value for name, value in figures.items() if name.startswith("pss_mb") and isinstance(value, float)]
+    return figures | ({"pss_mb": max(memory)} if memory else {})
 
 
 if __name__ == "__main__":

@@ -28,12 +28,13 @@ _PENDING: Final = re.compile(rb"^moneta_deliveries_pending ([0-9.e+]+)", re.MULT
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubProcess:
-    """A running hub. ``url``: its base URL; ``data``: its data directory; ``pid``: its supervisor's."""
+    """A running hub, or a baseline in its place. ``data``: its data directory; ``pid``: its supervisor's."""
 
     url: str
     port: int
     data: Path
     pid: int
+    is_baseline: bool = False
 
     def pids(self) -> Sequence[int]:
         """Return the supervisor's pid and its children's."""
@@ -47,16 +48,25 @@ class HubProcess:
         """Return the memory of all its processes, what they share counted once."""
         return sum(map(pss_bytes, self.pids()))
 
+    def descriptors(self) -> int:
+        """Return how many files, sockets and pipes all its processes have open."""
+        return sum(1 for pid in self.pids() for _ in Path(f"/proc/{pid}/fd").iterdir())
+
     def backlog(self) -> int:
-        """Return how many events and deliveries are accepted or owed, and not yet done."""
+        """Return how many events and deliveries are accepted or owed, and not yet done; a baseline owes nothing.
+
+        Raises:
+            RuntimeError: The hub tells its figures under other names.
+        """
+        if self.is_baseline:
+            return 0
         connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
             connection.request("GET", "/metrics")
             exposition = connection.getresponse().read()
         finally:
             connection.close()
-        found = [pattern.search(exposition) for pattern in (_QUEUE_DEPTH, _PENDING)]
-        return sum(int(float(one.group(1))) for one in found if one is not None)
+        return sum(_figure(pattern, exposition) for pattern in (_QUEUE_DEPTH, _PENDING))
 
     def token(self) -> str:
         """Return an operator's token."""
@@ -88,6 +98,13 @@ def running_hub(folder: Path, *, prefix: Sequence[str] = (), port: int | None = 
         yield HubProcess(url=url, port=port, data=data, pid=pid)
     finally:
         stop(process, signal_pid=children(process.pid)[0] if prefix and children(process.pid) else None)
+
+
+def _figure(pattern: re.Pattern[bytes], exposition: bytes) -> int:
+    found = pattern.search(exposition)
+    if found is None:
+        raise RuntimeError(f"GET /metrics: expected {pattern.pattern!r}")
+    return int(float(found.group(1)))
 
 
 def _ready(process: subprocess.Popen[str], folder: Path) -> str:

@@ -1,7 +1,7 @@
 """The sections of a run: each measures one thing and returns its figures under the names that ``latest.json`` has."""
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -9,13 +9,13 @@ from typing import Final, TypeAlias
 from benchmarks.generator import ANSWER_ONLY, FULL, HALF
 from benchmarks.hub_process import free_port, running_hub
 from benchmarks.observations import Observations, percentile
+from benchmarks.progress import Tell
 from benchmarks.recount import Recount, recount
 from benchmarks.serving import running_baseline
 from benchmarks.session import Load, Measured, Session, running_receiver, session, signing_pool
 from benchmarks.traders import Trader, register_market
 
 Figures: TypeAlias = dict[str, float | int | str | None]
-Progress: TypeAlias = Callable[[str, int, int], None]
 
 HALF_CONCURRENCY: Final = 32
 FULL_CONCURRENCY: Final = 64
@@ -32,28 +32,32 @@ TRIAL_S_MAX, TRIAL_WARMUP_S = 60.0, 0.3
 SIGNED_IN_ADVANCE: Final = 1.25
 ECHO_EVENTS, ECHO_ROUNDS = 400, 1_000
 FSYNC_FLOWS: Final = 2_000
-MEBIBYTE: Final = 1024 * 1024
+MEGABYTE: Final = 1_000_000
 
 
-def half_sections(
-    folder: Path, on_progress: Progress, *, closed_s: float | None, open_s: Mapping[int, float]
-) -> Figures:
-    """Measure half flows, in a closed loop for ``closed_s`` and in open ones by rate, all in one store."""
-    figures: Figures = {}
+def half_section(folder: Path, on_progress: Tell, seconds: float | None) -> Figures:
+    """Measure half flows in a closed loop, and count their fsyncs in another run."""
     with session(folder, on_progress) as running:
-        if closed_s is not None:
-            figures |= _half_loop(running, closed_s)
-        for rate, seconds in open_s.items():
-            figures |= _open_loop(running, rate, seconds)
+        figures = _half_loop(running, seconds or HALF_S)
     counted = recount(folder)
     figures["store"] = str(folder / "hub")
     figures["bytes_per_half_flow"] = round(counted.database_bytes / max(1, counted.contracts))
-    return figures | _counted("half", counted)
+    return figures | _counted("half", counted) | _fsyncs(folder.with_name("fsyncs"), on_progress)
 
 
-def full_section(folder: Path, on_progress: Progress, seconds: float = FULL_S) -> Figures:
+def open_section(folder: Path, on_progress: Tell, seconds: float | None) -> Figures:
+    """Measure half flows in open loops, one rate after the other."""
+    figures: Figures = {}
+    with session(folder, on_progress) as running:
+        for rate, own_s in OPEN_S.items():
+            figures |= _open_loop(running, rate, seconds or own_s)
+    figures["store_open"] = str(folder / "hub")
+    return figures | _counted("open", recount(folder))
+
+
+def full_section(folder: Path, on_progress: Tell, seconds: float | None) -> Figures:
     """Measure full flows in a closed loop."""
-    load = Load(parts=FULL, seconds=seconds, concurrency=FULL_CONCURRENCY)
+    load = Load(parts=FULL, seconds=seconds or FULL_S, concurrency=FULL_CONCURRENCY)
     with session(folder, on_progress) as running:
         measured = _closed_loop(running, running.market.signing, load, "full")
     figures: Figures = {
@@ -65,7 +69,8 @@ def full_section(folder: Path, on_progress: Progress, seconds: float = FULL_S) -
         "backlog_start": measured.backlog_start,
         "backlog_end": measured.backlog_end,
         "backlog_drained": measured.backlog_drained,
-        "pss_mb_full": _mebibytes(measured.pss_bytes),
+        "pss_mb_full": megabytes(measured.pss_bytes),
+        **_harness("full", measured),
         "full_duplicates": sum(measured.seen.duplicates),
         "full_refused": measured.seen.refusals().total(),
         "store_full": str(folder / "hub"),
@@ -73,7 +78,7 @@ def full_section(folder: Path, on_progress: Progress, seconds: float = FULL_S) -
     return figures | _counted("full", recount(folder))
 
 
-def sync_section(folder: Path, on_progress: Progress, seconds: float = BASELINE_S) -> Figures:
+def sync_section(folder: Path, on_progress: Tell, seconds: float | None) -> Figures:
     """Measure half flows through the synchronous handler and through the hub, in turn, by how long receivers take."""
     figures: Figures = {}
     with running_hub(folder) as hub:
@@ -81,7 +86,7 @@ def sync_section(folder: Path, on_progress: Progress, seconds: float = BASELINE_
     with signing_pool() as pool:
         running = Session(folder=folder, hub=hub, market=market, pool=pool, on_progress=on_progress)
         for delay_ms in SYNC_DELAYS_MS:
-            figures |= _side_by_side(running, delay_ms, seconds)
+            figures |= _side_by_side(running, delay_ms, seconds or BASELINE_S)
     return figures
 
 
@@ -109,11 +114,11 @@ def _side_by_side(running: Session, delay_ms: int, seconds: float) -> Figures:
     return figures
 
 
-def echo_section(folder: Path, on_progress: Progress, seconds: float = BASELINE_S) -> Figures:
+def echo_section(folder: Path, on_progress: Tell, seconds: float | None) -> Figures:
     """Measure the web server alone: the same requests, sent back."""
     with session(folder, on_progress) as running:
         events = running.presigned(running.market.silent, ECHO_EVENTS, "echo")
-        load = Load(parts=ANSWER_ONLY, seconds=seconds, concurrency=HALF_CONCURRENCY, rounds=ECHO_ROUNDS)
+        load = Load(parts=ANSWER_ONLY, seconds=seconds or BASELINE_S, concurrency=HALF_CONCURRENCY, rounds=ECHO_ROUNDS)
         with running_baseline("echo", port=free_port(), data=folder) as target:
             running.on_progress("echo: load", 0, 0)
             measured = running.measure(events, load, hub=target)
@@ -123,7 +128,7 @@ def echo_section(folder: Path, on_progress: Progress, seconds: float = BASELINE_
     }
 
 
-def fsync_section(folder: Path, on_progress: Progress) -> Figures:
+def _fsyncs(folder: Path, on_progress: Tell) -> Figures:
     """Count the fsyncs of half flows in a closed loop, in a run of its own, since watching them takes time."""
     strace = shutil.which("strace")
     if strace is None:
@@ -158,7 +163,8 @@ def _half_loop(running: Session, seconds: float) -> Figures:
         "half_backlog_end": measured.backlog_end,
         "half_duplicates": sum(seen.duplicates),
         "half_refused": seen.refusals().total(),
-        "pss_mb": _mebibytes(measured.pss_bytes),
+        "pss_mb_half": megabytes(measured.pss_bytes),
+        **_harness("half", measured),
     }
 
 
@@ -183,7 +189,7 @@ def _open_loop(running: Session, rate: int, seconds: float) -> Figures:
         f"refused_{rate}": seen.refusals().total(),
         f"cpu_ms_per_flow_{rate}": round(measured.hub_cpu_ms_per_flow, 3),
         f"backlog_end_{rate}": measured.backlog_end,
-        f"pss_mb_{rate}": _mebibytes(measured.pss_bytes),
+        f"pss_mb_{rate}": megabytes(measured.pss_bytes),
     }
 
 
@@ -197,6 +203,15 @@ def _closed_loop(
     events = running.presigned(publishers, count, label)
     running.on_progress(f"{label}: load", 0, 0)
     return running.measure(events, load)
+
+
+def _harness(name: str, measured: Measured) -> Figures:
+    """Return what measuring itself cost, which the hub's processes had to do without."""
+    flows = max(1, measured.seen.done_within())
+    return {
+        f"generator_cpu_ms_per_{name}_flow": round(1000 * measured.generator_cpu_s / flows, 3),
+        f"receiver_cpu_ms_per_{name}_flow": round(1000 * measured.receiver_cpu_s / flows, 3),
+    }
 
 
 def _counted(name: str, counted: Recount) -> Figures:
@@ -221,5 +236,6 @@ def _ms(latencies: Sequence[float], percent: float) -> float | None:
     return None if found is None else round(found, 2)
 
 
-def _mebibytes(size: int) -> float:
-    return round(size / MEBIBYTE, 1)
+def megabytes(size: int) -> float:
+    """Return a size as the tables tell it."""
+    return round(size / MEGABYTE, 1)

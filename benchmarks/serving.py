@@ -31,7 +31,7 @@ def running_baseline(module: str, *, port: int, data: Path) -> Iterator[HubProce
     program = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603  # our own program
     try:
         await_line(program, "ready")
-        yield HubProcess(url=f"http://{HOST}:{port}", port=port, data=data, pid=program.pid)
+        yield HubProcess(url=f"http://{HOST}:{port}", port=port, data=data, pid=program.pid, is_baseline=True)
     finally:
         stop(program)
 

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from benchmarks.generator import ANSWER_ONLY, GeneratorConfig
 from benchmarks.hub_process import HubProcess, cpu_s, running_hub, stop
 from benchmarks.observations import Observations
 from benchmarks.presigning import EventFile, presign
+from benchmarks.progress import Tell
 from benchmarks.receiver import EndpointConfig, ReceiverConfig
 from benchmarks.traders import Market, Trader, register_market
 
@@ -74,7 +75,7 @@ class Session:
     hub: HubProcess
     market: Market
     pool: ProcessPoolExecutor
-    on_progress: Callable[[str, int, int], None]
+    on_progress: Tell
     receiver: "subprocess.Popen[str] | None" = None
     sections: int = 0
 
@@ -170,9 +171,7 @@ def request_head(port: int, mo: Trader) -> str:
 
 
 @contextmanager
-def session(
-    folder: Path, on_progress: Callable[[str, int, int], None], *, prefix: Sequence[str] = ()
-) -> Iterator[Session]:
+def session(folder: Path, on_progress: Tell, *, prefix: Sequence[str] = ()) -> Iterator[Session]:
     """Start a hub in ``folder``, register the traders, and start their receiver. ``prefix``: see ``running_hub``."""
     with ExitStack() as stack:
         hub = stack.enter_context(running_hub(folder, prefix=prefix))

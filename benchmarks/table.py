@@ -2,10 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from rich.console import Console
 from rich.table import Table
+
+from benchmarks.sizes import QUERIES, SIZES
+
+Figure: TypeAlias = float | int | str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +23,28 @@ class Line:
 
 
 # fmt: off
+RATIOS: Final = {
+    # of what to what, in one run
+    "hub_to_sync_ratio_0ms":   ("beside_sync_flows_per_s_0ms",   "sync_flows_per_s_0ms"),
+    "hub_to_sync_ratio":       ("beside_sync_flows_per_s",       "sync_flows_per_s"),
+    "hub_to_sync_ratio_500ms": ("beside_sync_flows_per_s_500ms", "sync_flows_per_s_500ms"),
+    "half_to_echo_ratio":      ("half_flows_per_s",              "echo_requests_per_s"),
+    "delivered_to_accepted_ratio_1000": ("delivered_per_s_1000", "accepted_per_s_1000"),
+    "overload_delivered_to_accepted_ratio": ("overload_delivered_per_s", "overload_accepted_per_s"),
+}
 LINES: Final = (
     Line("half flows, closed loop of 32",          ("half_flows_per_s",),                        "a second", "2,000"),
     Line("  CPU of the hub",                       ("cpu_ms_per_half_flow",),                    "ms a flow", "0.8"),
+    Line("  CPU of load generator, of receiver",
+         ("generator_cpu_ms_per_half_flow", "receiver_cpu_ms_per_half_flow"),                    "ms a flow"),
     Line("  on disk",                              ("bytes_per_half_flow",),                  "bytes a flow", "4,096"),
     Line("  fsyncs",                               ("fsyncs_per_flow",),                         "a flow"),
-    Line("  memory (PSS)",                         ("pss_mb",),                                  "MiB", "200"),
     Line("full flows, closed loop of 64",          ("full_flows_per_s",),                        "a second", "1,200"),
     Line("  CPU of the hub",                       ("cpu_ms_per_full_flow",),                    "ms a flow", "1.3"),
-    Line("  backlog at start, at end",             ("backlog_start", "backlog_end"),             "messages", "+ 64"),
+    Line("  CPU of load generator, of receiver",
+         ("generator_cpu_ms_per_full_flow", "receiver_cpu_ms_per_full_flow"),                    "ms a flow"),
+    Line("  backlog at start, at end",             ("backlog_start", "backlog_end"),          "messages", "+ 64 flows"),
+    Line("memory of all processes, largest",       ("pss_mb",),                                  "MB", "200"),
     Line("at 100/s: to the 202",                   ("accept_p50_ms_100", "accept_p99_ms_100"),   "ms p50, p99", "3, 7"),
     Line("  to the webhook",                       ("webhook_p50_ms_100", "webhook_p99_ms_100"), "ms p50, p99"),
     Line("  from the 202 to the webhook", ("webhook_after_accept_p50_ms_100", "webhook_after_accept_p99_ms_100"),
@@ -39,35 +56,40 @@ LINES: Final = (
     Line("  to the webhook",                       ("webhook_p50_ms_1000", "webhook_p99_ms_1000"), "ms p50, p99"),
     Line("  from the 202 to the webhook", ("webhook_after_accept_p50_ms_1000", "webhook_after_accept_p99_ms_1000"),
          "ms p50, p99", "p99 250"),
-    Line("  accepted, delivered",                  ("accepted_per_s_1000", "delivered_per_s_1000"),
-         "a second", ">= 0.95"),
-    Line("synchronous, receivers of 0 ms; the hub",   ("sync_flows_per_s_0ms", "beside_sync_flows_per_s_0ms"),
-         "a second"),
-    Line("  of 50 ms; the hub",                    ("sync_flows_per_s", "beside_sync_flows_per_s"),  "a second"),
-    Line("  of 500 ms; the hub",                   ("sync_flows_per_s_500ms", "beside_sync_flows_per_s_500ms"),
-         "a second"),
+    Line("  accepted, delivered, ratio",
+         ("accepted_per_s_1000", "delivered_per_s_1000", "delivered_to_accepted_ratio_1000"),    "a second", ">= 0.95"),
+    Line("synchronous, receivers of 0 ms; the hub; ratio",
+         ("sync_flows_per_s_0ms", "beside_sync_flows_per_s_0ms", "hub_to_sync_ratio_0ms"),       "/s, /s, times"),
+    Line("  of 50 ms",  ("sync_flows_per_s", "beside_sync_flows_per_s", "hub_to_sync_ratio"),    "/s, /s, times"),
+    Line("  of 500 ms",
+         ("sync_flows_per_s_500ms", "beside_sync_flows_per_s_500ms", "hub_to_sync_ratio_500ms"), "/s, /s, times"),
     Line("  its answer, of 500 ms; the hub's",     ("sync_answer_p50_ms_500ms", "beside_sync_answer_p50_ms_500ms"),
          "ms p50"),
-    Line("bare echo of the web server",            ("echo_requests_per_s",),                     "a second"),
-    Line("3 times the load: accepted, delivered",  ("overload_accepted_per_s", "overload_delivered_per_s"), "a second",
-         ">= 0.95"),
-    Line("contract by id, 10k, 100k, 1M",
-         ("query_contract_p99_ms_10k", "query_contract_p99_ms_100k", "query_contract_p99_ms_1M"), "ms p99", "5"),
-    Line("list by MO, 10k, 100k, 1M",
-         ("query_mo_p99_ms_10k", "query_mo_p99_ms_100k", "query_mo_p99_ms_1M"), "ms p99", "5"),
-    Line("list by MO and status, 10k, 100k, 1M",
-         ("query_status_p99_ms_10k", "query_status_p99_ms_100k", "query_status_p99_ms_1M"), "ms p99", "5"),
-    Line("start to ready with 1M contracts",       ("start_s_1M",),                              "s", "1"),
-    Line("memory: first minute, largest, last", ("memory_first_mb", "memory_max_mb", "memory_last_mb"), "MiB", "200"),
-    Line("half flows accepted, missing, unfinished",
-         ("half_accepted", "half_missing_in_store", "half_unfinished_in_store"), "in the store", "0, 0"),
-    Line("full flows accepted, missing, unfinished",
-         ("full_accepted", "full_missing_in_store", "full_unfinished_in_store"), "in the store", "0, 0"),
+    Line("bare echo of the web server; half flows to it", ("echo_requests_per_s", "half_to_echo_ratio"), "/s, times"),
+    Line("3 times the load: accepted, delivered, ratio",
+         ("overload_accepted_per_s", "overload_delivered_per_s", "overload_delivered_to_accepted_ratio"),
+         "a second", ">= 0.95"),
+    *(Line(f"read {query}: 10k, 100k, 1M", tuple(f"query_{query}_p99_ms_{size}" for size in SIZES), "ms p99", "5")
+      for query in QUERIES),
+    Line("start to ready: 10k, 100k, 1M",          tuple(f"start_s_{size}" for size in SIZES),   "s", "1"),
+    Line("memory: at start, first minute, largest, last",
+         ("memory_start_mb", "memory_first_mb", "memory_max_mb", "memory_last_mb"),              "MB", "200"),
+    Line("  descriptors: first minute, last",      ("descriptors_first", "descriptors_last"),    ""),
+    *(Line(f"{flow} flows accepted, missing, unfinished",
+           (f"{flow}_accepted", f"{flow}_missing_in_store", f"{flow}_unfinished_in_store"), "in the store", "0, 0")
+      for flow in ("half", "open", "full")),
 )
 # fmt: on
 
 
-def print_table(figures: Mapping[str, float | str | None], console: Console) -> None:
+def with_ratios(figures: Mapping[str, Figure]) -> dict[str, Figure]:
+    """Return the figures with those ratios that they give."""
+    known = {name: value for name, value in figures.items() if isinstance(value, (int, float))}
+    pairs = {name: (known.get(over), known.get(under)) for name, (over, under) in RATIOS.items()}
+    return {**figures, **{name: round(over / under, 2) for name, (over, under) in pairs.items() if over and under}}
+
+
+def print_table(figures: Mapping[str, Figure], console: Console) -> None:
     """Print what was measured; what was not has no row."""
     table = Table(title="Moneta Core", title_justify="left")
     table.add_column("")
@@ -81,7 +103,7 @@ def print_table(figures: Mapping[str, float | str | None], console: Console) -> 
     console.print(table)
 
 
-def _shown(value: float | str | None) -> str:
+def _shown(value: Figure) -> str:
     if value is None or isinstance(value, str):
         return value or "-"
     return f"{value:,.0f}" if value == int(value) or value >= 1000 else f"{value:,.2f}"  # noqa: PLR2004  # four digits are enough

@@ -1,0 +1,37 @@
+"""The memory of a hub that works: an hour at 100 a second, looked at after each minute."""
+
+from pathlib import Path
+from typing import Final
+
+from benchmarks.generator import HALF
+from benchmarks.progress import Tell
+from benchmarks.sections import Figures, megabytes
+from benchmarks.session import Load, session
+
+MEMORY_S: Final = 3600.0
+MINUTE_S: Final = 60.0
+RATE: Final = 100
+
+
+def memory_section(folder: Path, on_progress: Tell, seconds: float | None) -> Figures:
+    """Measure the memory and the descriptors after each minute; a minute's contracts are signed before it."""
+    minutes = max(1, round((seconds or MEMORY_S) / MINUTE_S))
+    memory, descriptors = [], []
+    with session(folder, on_progress) as running:
+        at_start = running.hub.pss_bytes()
+        for minute in range(minutes):
+            step = f"minute {minute + 1} of {minutes}"
+            load = Load(parts=HALF, seconds=MINUTE_S, rate=RATE)
+            events = running.presigned(running.market.silent, int(RATE * (load.seconds + load.warmup_s)) + 1, step)
+            on_progress(f"{step}: load", 0, 0)
+            memory.append(megabytes(running.measure(events, load).pss_bytes))
+            descriptors.append(running.hub.descriptors())
+    return {
+        "memory_minutes": minutes,
+        "memory_start_mb": megabytes(at_start),
+        "memory_first_mb": memory[0],
+        "memory_max_mb": max(memory),
+        "memory_last_mb": memory[-1],
+        "descriptors_first": descriptors[0],
+        "descriptors_last": descriptors[-1],
+    }
