@@ -1,6 +1,9 @@
 """The port ``EventQueue``, on the store that has its queue in its own tables. (On AWS the queue is SQS.)"""
 
+import pytest
+
 from moneta.application.ports import Change, EventBacklog, EventStatus, EventType
+from moneta.domain.errors import InvalidParameterError
 from tests.conformance.builders import (
     MO,
     NOW,
@@ -21,6 +24,17 @@ def accept(store, *events):
 
 def take(store, *, limit=10, lease_s=60):
     return list(store.queue.take(limit=limit, lease_s=lease_s))
+
+
+def letters(store, **page):
+    return store.queue.dead_letters(**{"limit": 10, **page}).items
+
+
+def bury(store, count):
+    """Let as many events die, the one after the other."""
+    accept(store, *(new_event(f"event-{number}") for number in range(count)))
+    for event in sorted(take(store, limit=count), key=lambda event: event.event_id):
+        store.queue.bury(event, reason="poison")
 
 
 def ids(events):
@@ -107,7 +121,7 @@ def test_releasing_an_event_with_an_outcome_brings_nothing_back(embedded):
     embedded.queue.release(taken, delay_s=0)
     embedded.queue.bury(taken[0], reason="late")
     assert take(embedded) == []
-    assert embedded.queue.dead_letters(limit=10) == []
+    assert letters(embedded) == []
 
 
 def test_a_taker_whose_lease_ended_gives_nothing_back(embedded, clock):
@@ -129,7 +143,7 @@ def test_a_buried_event_is_a_dead_letter_and_its_record_stays(embedded, clock):
     clock.advance(3600)
     assert take(embedded) == []
     assert embedded.queue.depth() == 0
-    (letter,) = embedded.queue.dead_letters(limit=10)
+    (letter,) = letters(embedded)
     assert (letter.source, letter.event_id, letter.contract_id) == (MO, "event-1", "contract-1")
     assert (letter.tries, letter.died_at, letter.reason) == (1, NOW + 1000, "RecursionError in process_events")
     assert embedded.events.find(MO, "event-1").status is EventStatus.ACCEPTED
@@ -141,7 +155,7 @@ def test_an_outcome_clears_the_dead_letter(embedded):
     accept(embedded, event)
     embedded.queue.bury(take(embedded)[0], reason="a bug that was mended")
     embedded.contracts.commit([Change(contract_id="contract-1", read_revision=0, outcome=processed(event))])
-    assert embedded.queue.dead_letters(limit=10) == []
+    assert letters(embedded) == []
 
 
 def test_dead_letters_come_oldest_first_and_not_more_than_asked(embedded, clock):
@@ -149,7 +163,7 @@ def test_dead_letters_come_oldest_first_and_not_more_than_asked(embedded, clock)
     for event in sorted(take(embedded), key=lambda event: event.event_id, reverse=True):
         clock.advance(1)
         embedded.queue.bury(event, reason="poison")
-    assert ids(embedded.queue.dead_letters(limit=3)) == ["event-3", "event-2", "event-1"]
+    assert ids(letters(embedded, limit=3)) == ["event-3", "event-2", "event-1"]
 
 
 def test_the_depth_counts_what_waits_and_what_is_under_lease(embedded):
@@ -182,3 +196,80 @@ def test_the_backlog_is_as_old_as_its_oldest_event(embedded, clock):
     first, _ = take(embedded)
     embedded.queue.bury(first, reason="planted")
     assert embedded.queue.backlog() == EventBacklog(waiting=1, oldest_at=NOW + 5000, dead_letters=1)
+
+
+def test_pages_of_dead_letters_add_up_to_the_list(embedded):
+    bury(embedded, 5)
+    for limit in (1, 2, 5):
+        found, cursor = [], None
+        for _ in range(6):
+            page = embedded.queue.dead_letters(limit=limit, cursor=cursor)
+            found, cursor = found + ids(page.items), page.next_cursor
+            if cursor is None:
+                break
+        assert found == [f"event-{number}" for number in range(5)]
+
+
+def test_a_page_goes_on_though_the_letter_that_it_ended_with_is_gone(embedded):
+    bury(embedded, 4)
+    first = embedded.queue.dead_letters(limit=2)
+    for letter in first.items:
+        embedded.queue.redrive(letter.letter_id)
+    assert ids(embedded.queue.dead_letters(limit=2, cursor=first.next_cursor).items) == ["event-2", "event-3"]
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "AAAA", "not base64!"])
+def test_what_is_no_cursor_of_dead_letters_is_refused(embedded, cursor):
+    with pytest.raises(InvalidParameterError):
+        embedded.queue.dead_letters(limit=1, cursor=cursor)
+
+
+def test_a_redriven_event_is_ready_at_once_and_as_if_never_tried(embedded, clock):
+    accept(embedded, new_event(raw=b"\x00 bytes", seq=41))
+    take(embedded, lease_s=1)
+    clock.advance(1)
+    (taken,) = take(embedded)
+    assert taken.tries == 2
+    embedded.queue.bury(taken, reason="poison")
+    (letter,) = letters(embedded)
+    clock.advance(3600)
+    assert embedded.queue.redrive(letter.letter_id) == letter
+    assert (letters(embedded), embedded.queue.depth()) == ([], 1)
+    (again,) = take(embedded)
+    assert (again.tries, again.raw, again.registry_seq, again.received_at) == (1, b"\x00 bytes", 41, NOW)
+
+
+def test_a_letter_is_redriven_once(embedded):
+    bury(embedded, 1)
+    (letter,) = letters(embedded)
+    assert race([lambda: embedded.queue.redrive(letter.letter_id)] * 6).count(letter) == 1
+    assert (embedded.queue.depth(), ids(take(embedded)), take(embedded)) == (1, ["event-0"], [])
+
+
+def test_an_event_that_dies_again_is_another_letter(embedded):
+    bury(embedded, 1)
+    (first,) = letters(embedded)
+    embedded.queue.redrive(first.letter_id)
+    embedded.queue.bury(take(embedded)[0], reason="still")
+    (second,) = letters(embedded)
+    assert (second.event_id, second.reason, second.tries) == ("event-0", "still", 1)
+    assert second.letter_id != first.letter_id
+    assert embedded.queue.redrive(first.letter_id) is None
+    assert letters(embedded) == [second]
+
+
+@pytest.mark.parametrize("letter_id", ["2", "0", "01", "-1", "x", "1" * 30, ""])
+def test_what_is_no_letter_is_not_redriven(embedded, letter_id):
+    bury(embedded, 1)
+    assert embedded.queue.redrive(letter_id) is None
+    assert len(letters(embedded)) == 1
+
+
+def test_a_letter_whose_event_has_an_outcome_is_not_redriven(embedded):
+    event = new_event()
+    accept(embedded, event)
+    embedded.queue.bury(take(embedded)[0], reason="poison")
+    (letter,) = letters(embedded)
+    embedded.contracts.commit([Change(contract_id="contract-1", read_revision=0, outcome=processed(event))])
+    assert embedded.queue.redrive(letter.letter_id) is None
+    assert embedded.queue.depth() == 0

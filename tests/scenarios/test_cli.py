@@ -15,8 +15,11 @@ from dataclasses import dataclass
 import apsw
 import pytest
 
+from moneta.adapters.embedded.store import EmbeddedStore
+from moneta.adapters.system import SystemClock
 from moneta.domain.limits import TEMPLATE_BYTES_MAX
 from moneta.entrypoints.cli.main import main
+from tests.conformance.builders import new_event
 from tests.running_hub import moneta, running_hub, trading, wait_until
 
 DONE, NO, MISUSED, NOT_PROVEN = 0, 1, 2, 3
@@ -269,6 +272,56 @@ def test_a_list_goes_on_where_its_cursor_says(run, hub):
     rest = run("templates", "list", "--data", hub.data, "--cursor", cursor, "--json").json["items"]
     everything = run("templates", "list", "--data", hub.data, "--json").json["items"]
     assert rest == everything[1:]
+
+
+# Dead letters.
+
+
+def plant_letters(data, source, count):
+    """Let events die in the store of a hub that does not run."""
+    store = EmbeddedStore.open(data, clock=SystemClock())
+    store.events.accept([new_event(f"e-{number}", source=source) for number in range(count)])
+    for event in store.queue.take(limit=count, lease_s=60):
+        store.queue.bury(event, reason="ZeroDivisionError")
+    store.close()
+
+
+@pytest.fixture
+def letters(tmp_path):
+    """A running hub with three dead letters, and the organization that they are of."""
+    with running_hub(tmp_path / "hub") as hub, trading(hub, tmp_path / "market") as market:
+        hub.stop()
+        plant_letters(hub.data, market.mo.organization_id, 3)
+        hub.start()
+        yield hub, market.mo
+
+
+def test_dead_letters_are_listed_and_redriven_at_the_store_and_over_http(run, letters):
+    hub, mo = letters
+    over_http = ("--url", hub.url, "--token", token_of(run, hub))
+    at_the_store = run("dlq", "list", "--data", hub.data, "--json")
+    assert at_the_store.json == run("dlq", "list", *over_http, "--json").json
+    assert [one["event_id"] for one in at_the_store.json["items"]] == ["e-0", "e-1", "e-2"]
+    assert "ZeroDivisionError" in run("dlq", "list", "--data", hub.data).out
+
+    redriven = run("dlq", "redrive", "--data", hub.data, "2")
+    assert (redriven.code, redriven.json) == (DONE, at_the_store.json["items"][1])
+    again = run("dlq", "redrive", "--data", hub.data, "2")
+    assert (again.code, again.err) == (
+        NO,
+        "moneta: not_found: there is no such thing, or none that the caller may know of\n",
+    )
+
+    rest = run("dlq", "redrive", *over_http, "--all")
+    assert [json.loads(line)["id"] for line in rest.out.splitlines()] == ["1", "3"]
+    wait_until(lambda: {mo.client.event(f"e-{number}").status for number in (0, 2)} == {"rejected"})
+    assert run("dlq", "list", "--data", hub.data, "--json").json == {"items": [], "next_cursor": None}
+    assert run("dlq", "redrive", *over_http, "--all") == Ran(DONE, "", "")
+
+
+@pytest.mark.parametrize("given", [(), ("1", "--all")])
+def test_redrive_wants_ids_or_all(run, hub, given):
+    assert run("dlq", "redrive", "--data", hub.data, *given).code == MISUSED
 
 
 # Templates.

@@ -24,6 +24,7 @@ CHANGES = {
     Operation.SEND_EVENT,
     Operation.REDELIVER,
     Operation.REPLAY_DELIVERIES,
+    Operation.REDRIVE,
     Operation.CREATE_ORGANIZATION,
     Operation.UPDATE_ORGANIZATION,
     Operation.CHANGE_ORGANIZATION_STATUS,

@@ -31,6 +31,8 @@ ASKED_FOR = {
     "moneta contracts show",
     "moneta events show",
     "moneta deliveries list",
+    "moneta dlq list",
+    "moneta dlq redrive",
     "moneta templates lint",
     "moneta templates publish",
     "moneta templates list",

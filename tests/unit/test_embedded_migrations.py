@@ -101,6 +101,21 @@ def test_a_migrated_store_goes_on_with_what_was_waiting(old):
     store.close()
 
 
+def test_a_migrated_store_keeps_its_dead_letters_and_gives_their_numbers_to_no_other(old):
+    connection = apsw.Connection(str(old / "moneta.db"))
+    (event,) = (number for (number,) in rows(connection, "SELECT event FROM queue"))
+    connection.execute("DELETE FROM queue").fetchall()
+    connection.execute("INSERT INTO dead_letters VALUES (7, ?, 10, 1000, 'ZeroDivisionError')", (event,))
+    connection.close()
+    migrate(old)
+    store = EmbeddedStore.open(old, clock=SystemClock())
+    letter = store.queue.redrive("7")
+    assert (letter.contract_id, letter.tries, letter.died_at) == ("queued-1", 10, 1000)
+    store.queue.bury(*store.queue.take(limit=1, lease_s=60), reason="again")
+    assert [one.letter_id for one in store.queue.dead_letters(limit=10).items] == ["8"]
+    store.close()
+
+
 def test_the_log_is_the_same_before_and_after(old):
     before = contents_of(old)
     migrate(old)

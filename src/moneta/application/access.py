@@ -31,6 +31,8 @@ class Operation(StrEnum):
     LIST_DELIVERIES = "list_deliveries"
     REDELIVER = "redeliver"
     REPLAY_DELIVERIES = "replay_deliveries"
+    LIST_DEAD_LETTERS = "list_dead_letters"
+    REDRIVE = "redrive"
     CREATE_ORGANIZATION = "create_organization"
     UPDATE_ORGANIZATION = "update_organization"
     READ_ORGANIZATION = "read_organization"
@@ -98,6 +100,8 @@ RIGHTS: Final[Mapping[Operation, Right]] = {
     Operation.LIST_DELIVERIES:             Right(ANY,      ANY,     ANY,     OWN,   OWN,       NONE),
     Operation.REDELIVER:                   Right(ANY,      NONE,    NONE,    OWN,   OWN,       NONE),
     Operation.REPLAY_DELIVERIES:           Right(ANY,      NONE,    NONE,    OWN,   OWN,       NONE),
+    Operation.LIST_DEAD_LETTERS:           Right(ANY,      ANY,     ANY,     NONE,  NONE,      NONE),
+    Operation.REDRIVE:                     Right(ANY,      NONE,    NONE,    NONE,  NONE,      NONE),
     Operation.CREATE_ORGANIZATION:         Right(ANY,      NONE,    NONE,    NONE,  NONE,      NONE),
     Operation.UPDATE_ORGANIZATION:         Right(ANY,      NONE,    NONE,    OWN,   OWN,       OWN),
     Operation.READ_ORGANIZATION:           Right(ANY,      ANY,     ANY,     OWN,   OWN,       OWN),

@@ -37,6 +37,14 @@ from moneta.signing.keys import PublicKey
 Item = TypeVar("Item")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page(Generic[Item]):
+    """A page of a list; ``next_cursor`` None on the last one."""
+
+    items: Sequence[Item]
+    next_cursor: str | None
+
+
 # Events: accepted, queued, and their outcome.
 
 
@@ -109,7 +117,7 @@ class QueuedEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
-    """A message that no try could process."""
+    """A message that no try could process. ``letter_id``: given to no other, not even if the same event dies again."""
 
     letter_id: str
     source: OrganizationId
@@ -183,8 +191,14 @@ class EventQueue(Protocol):
     def backlog(self) -> "EventBacklog":
         """Return what waits, quickly however much it is."""
 
-    def dead_letters(self, *, limit: int) -> Sequence[DeadLetter]:
-        """Return the dead letters, oldest first."""
+    def dead_letters(self, *, limit: int, cursor: str | None = None) -> Page[DeadLetter]:
+        """Return a page, oldest first. Raises InvalidParameterError for a cursor that this queue did not give."""
+
+    def redrive(self, letter_id: str) -> DeadLetter | None:
+        """Give a dead letter back to the queue, ready at once and with no tries counted, and return it.
+
+        Durably, and whole: it waits in one place or in the other. None: it is not there, or no more.
+        """
 
 
 # Contracts: read, and changed in conditional steps.
@@ -285,14 +299,6 @@ class ContractQuery:
     received_to: UnixSeconds | None = None
     """Both ends are inclusive, in whole seconds."""
     cursor: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page(Generic[Item]):
-    """A page of a list; ``next_cursor`` None on the last one."""
-
-    items: Sequence[Item]
-    next_cursor: str | None
 
 
 class ContractStore(Protocol):

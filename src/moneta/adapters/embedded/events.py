@@ -1,8 +1,10 @@
 """Events: accepted once, queued until their outcome, and what the queue could not get rid of."""
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
+from moneta.adapters.embedded.cursors import make_cursor, read_cursor
 from moneta.adapters.embedded.database import Database, Row, insert, row, rows, value
 from moneta.adapters.embedded.in_hand import InHand, InHandFile
 from moneta.adapters.embedded.schema import (
@@ -21,6 +23,7 @@ from moneta.application.ports import (
     EventRecord,
     EventStatus,
     NewEvent,
+    Page,
     QueuedEvent,
     Reused,
     Taken,
@@ -218,22 +221,27 @@ class SQLiteEventQueue:
             waiting, oldest_at, dead_letters = rows(connection, _BACKLOG, (BACKLOG_COUNTED_MAX, BACKLOG_COUNTED_MAX))[0]
         return EventBacklog(waiting=waiting, oldest_at=oldest_at, dead_letters=dead_letters)
 
-    def dead_letters(self, *, limit: int) -> Sequence[DeadLetter]:
+    def dead_letters(self, *, limit: int, cursor: str | None = None) -> Page[DeadLetter]:
         """See EventQueue.dead_letters."""
+        after = 0 if cursor is None else read_cursor(cursor, filters=_OF_LETTERS).at
         with self._database.read() as connection:
-            found = rows(connection, _DEAD_LETTERS, (limit,))
-        return [
-            DeadLetter(
-                letter_id=str(letter),
-                source=source,
-                event_id=event_id,
-                contract_id=contract_id,
-                tries=tries,
-                died_at=died_at,
-                reason=reason,
-            )
-            for letter, source, event_id, contract_id, tries, died_at, reason in found
-        ]
+            found = rows(connection, _DEAD_LETTERS, (after, limit + 1))
+        items = [_letter(one) for one in found[:limit]]
+        last = items[-1].letter_id if len(found) > limit else None
+        return Page(items=items, next_cursor=last and make_cursor(int(last), "", filters=_OF_LETTERS))
+
+    def redrive(self, letter_id: str) -> DeadLetter | None:
+        """See EventQueue.redrive."""
+        if _LETTER_ID.fullmatch(letter_id) is None:
+            return None
+        number = int(letter_id)
+        with self._database.write() as connection:
+            found = rows(connection, _DEAD_LETTERS, (number - 1, 1))
+            event = value(connection, "DELETE FROM dead_letters WHERE letter = ? RETURNING event", (number,))
+            if event is None:
+                return None
+            connection.execute(_REDRIVE, (self._clock.now_ms(), event))
+        return _letter(found[0])
 
 
 _READY: Final = """
@@ -264,8 +272,24 @@ FROM dead_letters
 JOIN events ON events.event = dead_letters.event
 JOIN names AS sender ON sender.ref = events.source
 JOIN names AS subject ON subject.ref = events.contract
-ORDER BY letter LIMIT ?
+WHERE letter > ? ORDER BY letter LIMIT ?
 """
+_REDRIVE: Final = "UPDATE messages SET ready_at = ?, tries = 0 WHERE event = ?"
+_OF_LETTERS: Final = ("dead letters",)
+_LETTER_ID: Final = re.compile(r"[1-9][0-9]{0,15}", re.ASCII)
+
+
+def _letter(found: Row) -> DeadLetter:
+    letter, source, event_id, contract_id, tries, died_at, reason = found
+    return DeadLetter(
+        letter_id=str(letter),
+        source=source,
+        event_id=event_id,
+        contract_id=contract_id,
+        tries=tries,
+        died_at=died_at,
+        reason=reason,
+    )
 
 
 def _queued(found: Row) -> QueuedEvent:

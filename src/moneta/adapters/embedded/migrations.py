@@ -38,6 +38,17 @@ CREATE TABLE messages (
 CREATE INDEX messages_ready ON messages (ready_at) WHERE ready_at IS NOT NULL;
 INSERT INTO messages SELECT event, ready_at, tries, registry_seq, raw FROM waiting;
 DROP TABLE temp.waiting;
+
+ALTER TABLE dead_letters RENAME TO dead_letters_1;
+CREATE TABLE dead_letters (
+    letter INTEGER PRIMARY KEY AUTOINCREMENT,
+    event INTEGER NOT NULL UNIQUE REFERENCES messages,
+    tries INTEGER NOT NULL,
+    died_at INTEGER NOT NULL,
+    reason TEXT NOT NULL
+) STRICT;
+INSERT INTO dead_letters SELECT * FROM dead_letters_1;
+DROP TABLE dead_letters_1;
 """
 
 MIGRATIONS: Final[Mapping[int, str]] = {2: _TO_VERSION_2}

@@ -67,8 +67,10 @@ CREATE TABLE messages (
     raw BLOB NOT NULL
 ) STRICT;
 CREATE INDEX messages_ready ON messages (ready_at) WHERE ready_at IS NOT NULL;
+
+-- A letter's number is never given again, so that who redrives one twice redrives no other.
 CREATE TABLE dead_letters (
-    letter INTEGER PRIMARY KEY,
+    letter INTEGER PRIMARY KEY AUTOINCREMENT,
     event INTEGER NOT NULL UNIQUE REFERENCES messages,
     tries INTEGER NOT NULL,
     died_at INTEGER NOT NULL,

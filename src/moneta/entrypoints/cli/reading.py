@@ -12,6 +12,7 @@ from moneta import bootstrap
 from moneta.application import queries
 from moneta.application import templates as template_registry
 from moneta.application.authenticate import Caller, CallerRole
+from moneta.application.dead_letters import list_dead_letters
 from moneta.application.documents import Document, to_json
 from moneta.application.ports import Hub
 from moneta.domain.identifiers import MONETA, ContractId, EventId, KeyId
@@ -66,6 +67,11 @@ def event(where: Place, event_id: str, filters: Filters) -> bytes:
 def deliveries(where: Place, filters: Filters) -> bytes:
     """Return what ``GET /deliveries`` answers."""
     return _read(where, "/deliveries", filters, lambda hub, given: queries.list_deliveries(hub, AT_THE_STORE, given))
+
+
+def dead_letters(where: Place, filters: Filters) -> bytes:
+    """Return what ``GET /dlq`` answers."""
+    return _read(where, "/dlq", filters, lambda hub, given: list_dead_letters(hub, AT_THE_STORE, given))
 
 
 def templates(where: Place, filters: Filters) -> bytes:

@@ -1,4 +1,4 @@
-"""The commands that read: ``contracts``, ``events``, ``deliveries``; and ``templates``.
+"""The commands that read: ``contracts``, ``events``, ``deliveries``; and ``dlq``, ``templates``.
 
 Each reads over HTTP with ``--url`` and a token, or with ``--data`` the store itself; the document is the same. The
 filters of a ``GET`` are options of the same name.
@@ -40,6 +40,15 @@ def add_to(app: typer.Typer) -> None:
     )(show_event)
     deliveries = typer.Typer(help="Webhooks, with their attempts.", no_args_is_help=True)
     deliveries.command("list", epilog=examples("moneta deliveries list --data hub --status pending"))(list_deliveries)
+    dlq = typer.Typer(help="Dead letters: events that no try could process.", no_args_is_help=True)
+    dlq.command("list", epilog=examples("moneta dlq list --data hub"))(list_dead_letters)
+    dlq.command(
+        "redrive",
+        epilog=examples(
+            "moneta dlq redrive --url http://127.0.0.1:8080 17 18",
+            "moneta dlq redrive --data hub --all",
+        ),
+    )(redrive)
     templates = typer.Typer(help="Contract templates.", no_args_is_help=True)
     templates.command("lint", epilog=examples("moneta templates lint templates/*.yaml"))(lint)
     templates.command(
@@ -53,6 +62,7 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(contracts, name="contracts")
     app.add_typer(events, name="events")
     app.add_typer(deliveries, name="deliveries")
+    app.add_typer(dlq, name="dlq")
     app.add_typer(templates, name="templates")
 
 
@@ -149,6 +159,45 @@ def list_deliveries(
 
     filters = {"contract_id": contract_id, "status": status, "limit": limit, "cursor": cursor}
     tables.show(reading.deliveries(reading.place(data, url, token), filters), tables.DELIVERIES, as_json=as_json)
+
+
+def list_dead_letters(
+    *,
+    data: StoreDir = None,
+    url: Url = None,
+    token: Token = None,
+    limit: Limit = None,
+    cursor: Cursor = None,
+    as_json: AsJson = False,
+) -> None:
+    """List dead letters, the oldest first, with what each met at its last try."""
+    from moneta.entrypoints.cli import reading, tables  # noqa: PLC0415  # see the package's docstring
+
+    document = reading.dead_letters(reading.place(data, url, token), {"limit": limit, "cursor": cursor})
+    tables.show(document, tables.DEAD_LETTERS, as_json=as_json)
+
+
+def redrive(
+    letters: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help="The dead letters, by their ids.", show_default=False)
+    ] = None,
+    *,
+    data: Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Redrive at the store itself.")] = None,
+    identity: Annotated[
+        str, typer.Option("--as", metavar="ID", help="With --data: the operator whose key is there.")
+    ] = "operator",
+    url: Url = None,
+    token: Token = None,
+    is_all: Annotated[bool, typer.Option("--all", help="All that there are.")] = False,
+) -> None:
+    """Give dead letters back to their queue, as if never tried. With --data a running hub notices within a minute."""
+    from moneta.entrypoints.cli import dead_letters, reading  # noqa: PLC0415  # see the package's docstring
+
+    if bool(letters) == is_all:
+        raise typer.BadParameter("give the ids of dead letters, or --all")
+    where = reading.place(data, url, token)
+    for document in dead_letters.redrive_each(where, None if is_all else letters, identity):
+        typer.echo(document.decode())
 
 
 def lint(

@@ -11,6 +11,7 @@ from rich.table import Table
 
 CONTRACTS: Final = ("contract_id", "status", "template_id", "version", "received_at", "mo_id", "publisher_id")
 DELIVERIES: Final = ("webhook_id", "type", "contract_id", "organization_id", "status", "owed_at", "attempts")
+DEAD_LETTERS: Final = ("id", "source", "event_id", "contract_id", "tries", "died_at", "reason")
 TEMPLATES: Final = ("template_name", "version", "status", "is_latest", "created_at", "sha256")
 TIMES: Final = frozenset({"timestamp", "time"})
 

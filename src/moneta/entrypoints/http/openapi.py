@@ -45,6 +45,7 @@ PATH_PARAMETERS: Final[Mapping[str, tuple[Node, str]]] = {
     "event_id":        (CHOSEN_ID, "The id that the sender chose."),
     "contract_id":     (CHOSEN_ID, "The contract's id."),
     "webhook_id":      (CHOSEN_ID, "The webhook-id that the message carries."),
+    "letter_id":       (CHOSEN_ID, "The dead letter's id."),
     "kind":            ({"type": "string", "enum": list(OrganizationKind)}, "The kind of organization."),
     "organization_id": (UUID, "The organization's id."),
     "kid":             ({"type": "string", "pattern": "^[A-Za-z0-9_-]{43}$"}, "The key's RFC 7638 thumbprint."),

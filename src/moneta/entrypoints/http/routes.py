@@ -8,6 +8,7 @@ no token (``open_routes``).
 from typing import Final
 
 from moneta.application import (
+    dead_letters,
     mpasses,
     organization_keys,
     organizations,
@@ -99,6 +100,24 @@ ROUTES: Final = (
         is_idempotent=True,
         is_deferred=True,
         problems=(errors.NotFoundError,),
+    ),
+    Route(
+        method="GET",
+        path="/dlq",
+        operation=Operation.LIST_DEAD_LETTERS,
+        summary="The events that no try could process, oldest first",
+        use_case=lambda call: dead_letters.list_dead_letters(call.hub, call.caller, call.parameters),
+        answer=schemas.DeadLetterPage,
+        query=PAGE,
+    ),
+    Route(
+        method="POST",
+        path="/dlq/{letter_id}/redrive",
+        operation=Operation.REDRIVE,
+        summary="Give an event that no try could process back to its queue",
+        use_case=lambda call: dead_letters.redrive(call.hub, call.caller, call.path["letter_id"]),
+        answer=schemas.DeadLetterDocument,
+        is_deferred=True,
     ),
     # Organizations and their keys.
     Route(

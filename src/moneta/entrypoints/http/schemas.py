@@ -259,6 +259,26 @@ class ReplayDocument(Struct, forbid_unknown_fields=True):
     next_cursor: str | None
 
 
+class DeadLetterDocument(Struct, forbid_unknown_fields=True):
+    """An event that no try could process; ``reason`` names what it met at the last one."""
+
+    id: ChosenId
+    queue: Literal["events"]
+    source: OrgId
+    event_id: ChosenId
+    contract_id: ChosenId
+    tries: Annotated[int, Meta(ge=1)]
+    died_at: Seconds
+    reason: str
+
+
+class DeadLetterPage(Struct, forbid_unknown_fields=True):
+    """A page of dead letters, oldest first."""
+
+    items: list[DeadLetterDocument]
+    next_cursor: str | None
+
+
 # Organizations and keys.
 
 
