@@ -103,6 +103,7 @@ def _event(hub: Hub, raw: bytes, accepted: Accepted) -> QueuedEvent:
         registry_seq=hub.directory.registry_position(),
         tries=1,
         handle="",
+        ready_at=accepted.received_at,
     )
 
 

@@ -568,3 +568,83 @@ def test_the_cursor_of_another_replay_is_refused(post):
     for members in ({"contract_id": "c0"}, {"contract_id": "c1", "visible_to": MO}, {"owed_from": 0, "owed_to": NOW_S}):
         with pytest.raises(InvalidParameterError):
             post.deliveries.to_replay(replace(REPLAY, cursor=cursor, **members))
+
+
+# Tests of an endpoint.
+
+
+def endpoint_test(webhook_id="test-1", *, to=PUBLISHER, at=NOW):
+    kind = WebhookType.ENDPOINT_TEST
+    return owed_delivery(webhook_id, to=to, contract_id=None, revision=0, at=at, kind=kind)
+
+
+def disable(store, organization=PUBLISHER):
+    gone = owed_delivery("msg-gone", to=organization, contract_id="contract-gone")
+    owe(store, gone)
+    store.deliveries.record(
+        [result(gone, PENDING, at=NOW, http_status=410, retry_at=NOW + 10**9, disables_endpoint=True)]
+    )
+
+
+def test_a_test_is_owed_once_and_is_about_no_contract(store):
+    owed = endpoint_test()
+    store.deliveries.owe(owed)
+    store.deliveries.owe(owed)
+    (due,) = store.deliveries.take_due(now=NOW, limit=10, lease_s=60)
+    assert (due.owed, due.attempts_done) == (owed, 0)
+    assert take(store) == []
+    store.deliveries.record([delivered(owed, at=NOW + 5)])
+    record = store.deliveries.find("test-1")
+    assert (record.owed, record.status, record.attempts) == (owed, DELIVERED, (attempt(NOW + 5),))
+    assert listed(store, visible_to=PUBLISHER) == ["test-1"]
+    assert to_replay(store, owed_from=NOW_S, owed_to=NOW_S, visible_to=PUBLISHER) == ["test-1"]
+
+
+def test_a_test_goes_to_a_disabled_endpoint_and_enables_nothing(store):
+    disable(store)
+    owe(store, owed_delivery("msg-1", at=NOW + 1))
+    store.deliveries.owe(endpoint_test(at=NOW + 2))
+    assert store.deliveries.next_due() == NOW + 2
+    assert take(store, now=NOW + 2) == ["test-1"]
+    store.deliveries.record([delivered(endpoint_test(at=NOW + 2), at=NOW + 3)])
+    assert take(store, now=NOW + 10) == []
+    assert statuses(store, "test-1", "msg-1") == [DELIVERED, PENDING]
+
+
+def test_a_test_goes_to_a_busy_and_to_a_probed_organization(store):
+    owe(store, owed_delivery("msg-1"), owed_delivery("msg-2", contract_id="c2"))
+    store.deliveries.owe(endpoint_test())
+    assert take(store, busy=[PUBLISHER]) == ["test-1"]
+    store.deliveries.record([dead(endpoint_test())])
+    store.deliveries.owe(endpoint_test("test-2"))
+    taken = store.deliveries.take_due(now=NOW, limit=10, lease_s=60, probed=frozenset({PUBLISHER}))
+    assert len(taken) == 2
+    assert "test-2" in {due.owed.webhook_id for due in taken}
+
+
+def test_tests_of_an_endpoint_go_one_after_the_other_and_hold_up_nothing_else(store):
+    first, second = endpoint_test("test-1"), endpoint_test("test-2", at=NOW + 1)
+    store.deliveries.owe(first)
+    store.deliveries.owe(second)
+    owe(store, owed_delivery("msg-1"))
+    assert take(store, now=NOW + 2) == ["msg-1", "test-1"]
+    store.deliveries.record([dead(first, at=NOW + 3)])
+    assert take(store, now=NOW + 3) == ["test-2"]
+    store.deliveries.record([delivered(second, at=NOW + 4)])
+    assert statuses(store, "test-1", "test-2", "msg-1") == [DEAD, DELIVERED, PENDING]
+    assert store.deliveries.counts() == {PENDING: 1, DELIVERED: 1, DEAD: 1}
+
+
+def test_a_test_that_is_owed_again_still_goes_to_a_disabled_endpoint(store):
+    disable(store)
+    owed = endpoint_test()
+    store.deliveries.owe(owed)
+    store.deliveries.record([dead(owed)])
+    assert owe_again(store, "test-1", now=NOW + 10) == 1
+    assert take(store, now=NOW + 10) == ["test-1"]
+
+
+def test_the_tests_of_one_endpoint_do_not_wait_for_those_of_another(store):
+    store.deliveries.owe(endpoint_test("test-1"))
+    store.deliveries.owe(endpoint_test("test-2", to=MO))
+    assert take(store) == ["test-1", "test-2"]

@@ -273,3 +273,18 @@ def test_a_letter_whose_event_has_an_outcome_is_not_redriven(embedded):
     embedded.contracts.commit([Change(contract_id="contract-1", read_revision=0, outcome=processed(event))])
     assert embedded.queue.redrive(letter.letter_id) is None
     assert embedded.queue.depth() == 0
+
+
+def test_an_event_says_since_when_it_could_be_taken(embedded, clock):
+    accept(embedded, new_event())
+    clock.advance(5)
+    (taken,) = take(embedded)
+    assert taken.ready_at == NOW
+    embedded.queue.release([taken], delay_s=10)
+    clock.advance(20)
+    (taken,) = take(embedded)
+    assert taken.ready_at == NOW + 15_000
+    embedded.queue.bury(taken, reason="poison")
+    clock.advance(3600)
+    embedded.queue.redrive(letters(embedded)[0].letter_id)
+    assert [one.ready_at for one in take(embedded)] == [NOW + 3_625_000]

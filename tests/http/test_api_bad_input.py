@@ -34,6 +34,7 @@ def send_all(served, count):
         "event_id": f"submit-{contract}",
         "contract_id": contract,
         "webhook_id": "none",
+        "letter_id": "none",
         "kind": "mo",
         "name": "transaction-contract",
         "version": "1",

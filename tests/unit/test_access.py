@@ -25,6 +25,7 @@ CHANGES = {
     Operation.REDELIVER,
     Operation.REPLAY_DELIVERIES,
     Operation.REDRIVE,
+    Operation.TEST_ENDPOINT,
     Operation.CREATE_ORGANIZATION,
     Operation.UPDATE_ORGANIZATION,
     Operation.CHANGE_ORGANIZATION_STATUS,
@@ -37,6 +38,9 @@ CHANGES = {
     Operation.CHANGE_TEMPLATE_STATUS,
 }
 ONBOARDING = {
+    Operation.READ_DELIVERY,
+    Operation.LIST_DELIVERIES,
+    Operation.TEST_ENDPOINT,
     Operation.UPDATE_ORGANIZATION,
     Operation.READ_ORGANIZATION,
     Operation.LIST_ORGANIZATIONS,

@@ -11,6 +11,7 @@ from moneta.client import (
     Accepted,
     Caller,
     ContractEndedError,
+    DeliveryState,
     HubClient,
     HubProblemError,
     HubUnreachableError,
@@ -305,3 +306,41 @@ def test_an_answer_without_its_members_is_none(hub, stub):
     stub.answers = [(200, {})]
     with pytest.raises(HubUnreachableError, match="no contract_id"):
         hub.contract("contract_12345")
+
+
+# Deliveries.
+
+DELIVERY = {"webhook_id": "msg_1", "status": "pending", "attempts": []}
+
+
+# fmt: off
+ASKED = {
+    "read":        (lambda hub: hub.delivery("msg_1"),   "GET",   "/deliveries/msg_1"),
+    "sent again":  (lambda hub: hub.redeliver("msg_1"),  "POST",  "/deliveries/msg_1/redeliver"),
+    "tested":      (lambda hub: hub.test_endpoint(),     "POST",  f"/organizations/mo/{MO_ID}/webhook-test"),
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_a_delivery_is_read_sent_again_and_tested(hub, stub, name):
+    ask, method, path = ASKED[name]
+    stub.answers = [(202, DELIVERY)]
+    assert ask(hub) == DeliveryState(webhook_id="msg_1", status="pending", document=DELIVERY)
+    [(sent, to, _, body)] = stub.requests
+    assert (sent, to, body) == (method, path, b"")
+
+
+def test_a_replay_goes_on_to_its_end_under_a_key_for_each_page(hub, stub):
+    stub.answers = [(0, {}), (202, {"count": 1000, "next_cursor": "c1"}), (202, {"count": 7, "next_cursor": None})]
+    assert hub.replay(owed_from=NOW - 60, owed_to=NOW) == 1007
+    asked = {"from": NOW - 60, "to": NOW}
+    assert [json.loads(body) for *_, body in stub.requests] == [asked, asked, {**asked, "cursor": "c1"}]
+    lost, again, last = (headers["Idempotency-Key"] for _, _, headers, _ in stub.requests)
+    assert lost == again != last
+
+
+def test_a_replay_may_be_of_one_contract(hub, stub):
+    stub.answers = [(202, {"count": 3, "next_cursor": None})]
+    assert hub.replay_contract("c-1") == 3
+    assert json.loads(stub.requests[0][3]) == {"contract_id": "c-1"}

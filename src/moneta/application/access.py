@@ -42,6 +42,7 @@ class Operation(StrEnum):
     CHANGE_KEY_STATUS = "change_key_status"
     READ_PARTNER_KEYS = "read_partner_keys"
     ROTATE_WEBHOOK_SECRET = "rotate_webhook_secret"  # noqa: S105  # a name of what is done, no secret
+    TEST_ENDPOINT = "test_endpoint"
     ISSUE_MPASS = "issue_mpass"
     READ_MPASS = "read_mpass"
     LIST_MPASSES = "list_mpasses"
@@ -96,8 +97,9 @@ RIGHTS: Final[Mapping[Operation, Right]] = {
     Operation.READ_EVENT:                  Right(ANY,      ANY,     ANY,     OWN,   OWN,       NONE),
     Operation.READ_CONTRACT:               Right(ANY,      ANY,     ANY,     OWN,   OWN,       NONE),
     Operation.LIST_CONTRACTS:              Right(ANY,      ANY,     ANY,     OWN,   OWN,       NONE),
-    Operation.READ_DELIVERY:               Right(ANY,      ANY,     ANY,     OWN,   OWN,       NONE),
-    Operation.LIST_DELIVERIES:             Right(ANY,      ANY,     ANY,     OWN,   OWN,       NONE),
+    # A Pending organization has its endpoint's tests to see.
+    Operation.READ_DELIVERY:               Right(ANY,      ANY,     ANY,     OWN,   OWN,       OWN),
+    Operation.LIST_DELIVERIES:             Right(ANY,      ANY,     ANY,     OWN,   OWN,       OWN),
     Operation.REDELIVER:                   Right(ANY,      NONE,    NONE,    OWN,   OWN,       NONE),
     Operation.REPLAY_DELIVERIES:           Right(ANY,      NONE,    NONE,    OWN,   OWN,       NONE),
     Operation.LIST_DEAD_LETTERS:           Right(ANY,      ANY,     ANY,     NONE,  NONE,      NONE),
@@ -112,6 +114,7 @@ RIGHTS: Final[Mapping[Operation, Right]] = {
     # OWN is here: itself, and an organization that it shares a contract with.
     Operation.READ_PARTNER_KEYS:           Right(ANY,      ANY,     ANY,     OWN,   OWN,       OWN),
     Operation.ROTATE_WEBHOOK_SECRET:       Right(ANY,      NONE,    NONE,    OWN,   OWN,       OWN),
+    Operation.TEST_ENDPOINT:               Right(ANY,      NONE,    NONE,    OWN,   OWN,       OWN),
     Operation.ISSUE_MPASS:                 Right(NONE,     NONE,    NONE,    OWN,   NONE,      NONE),
     Operation.READ_MPASS:                  Right(ANY,      ANY,     ANY,     OWN,   NONE,      NONE),
     Operation.LIST_MPASSES:                Right(ANY,      ANY,     ANY,     OWN,   NONE,      NONE),

@@ -8,6 +8,7 @@ between the two the entrypoint sends, each on its own, so that a slow endpoint h
    that is later; after the last one the delivery is dead.
 3. A 200 to ``signature_requested`` with a contract or an act in it is taken as an event of the receiver, whatever
    becomes of it, in the same write that records the attempt.
+4. A test of an endpoint is tried once: who asked for it waits for the outcome, and asks again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -60,7 +61,8 @@ def prepare_attempts(hub: Hub, due: Sequence[DueDelivery]) -> Sequence[PreparedA
     """Return the signed requests for a batch of deliveries, in order."""
     now = hub.clock.now_ms()
     endpoints = hub.directory.endpoints(sorted({one.owed.organization_id for one in due}))
-    places = [(one.owed.contract_id, one.owed.revision) for one in due if one.owed.revision > 0]
+    owed = [one.owed for one in due]
+    places = [(one.contract_id, one.revision) for one in owed if one.contract_id is not None and one.revision > 0]
     contracts = hub.contracts.read_at(places) if places else {}
     return [
         PreparedAttempt(
@@ -107,7 +109,7 @@ def message_body(hub: Hub, owed: OwedDelivery, contract: Contract | None) -> byt
         "id": owed.webhook_id,
         "source": hub.base_url,
         "type": owed.type,
-        "subject": owed.contract_id,
+        "subject": owed.contract_id or owed.organization_id,
         "time": moment,
         "sequence": f"{owed.revision:010d}",
         "datacontenttype": "application/json",
@@ -154,7 +156,8 @@ def _request(
     *,
     now: UnixMillis,
 ) -> OutboundRequest:
-    body = message_body(hub, owed, contracts.get((owed.contract_id, owed.revision)))
+    contract = None if owed.contract_id is None else contracts.get((owed.contract_id, owed.revision))
+    body = message_body(hub, owed, contract)
     secrets = signing_secrets(hub, endpoint, now)
     signed = webhooks.sign(secrets, webhook_id=owed.webhook_id, timestamp=UnixSeconds(now // 1000), body=body)
     headers = {"content-type": CONTENT_TYPE, "user-agent": USER_AGENT, **signed}
@@ -178,6 +181,8 @@ def _result(hub: Hub, prepared: PreparedAttempt, came: Answer | NoAnswer, positi
 def _status(hub: Hub, prepared: PreparedAttempt, came: Answer | NoAnswer) -> tuple[DeliveryStatus, UnixMillis | None]:
     if isinstance(came, Answer) and OK <= came.status < OK + 100:  # (1)
         return DeliveryStatus.DELIVERED, None
+    if prepared.due.owed.type is WebhookType.ENDPOINT_TEST:  # (4)
+        return DeliveryStatus.DEAD, None
     again = retry_at(  # (2)
         hub,
         attempts_done=prepared.due.attempts_done + 1,
@@ -196,8 +201,9 @@ def _attempt(prepared: PreparedAttempt, came: Answer | NoAnswer, *, is_failed: b
 
 def _event(owed: OwedDelivery, came: Answer | NoAnswer, position: RegistrySeq) -> NewEvent | None:
     """Return the event that a receiver gave in its answer: only in a 200 to a request for its signature."""  # (3)
-    is_asked = owed.type is WebhookType.SIGNATURE_REQUESTED
-    if not is_asked or isinstance(came, NoAnswer) or came.status != OK or came.is_truncated or not came.body.strip():
+    if owed.contract_id is None or owed.type is not WebhookType.SIGNATURE_REQUESTED:
+        return None
+    if isinstance(came, NoAnswer) or came.status != OK or came.is_truncated or not came.body.strip():
         return None
     return event_in_answer(
         source=owed.organization_id,

@@ -113,6 +113,8 @@ class QueuedEvent:
     registry_seq: RegistrySeq
     tries: int
     handle: str
+    ready_at: UnixMillis
+    """Since when it could be taken: its receipt, or when it was given back or redriven."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,20 +226,22 @@ class WebhookType(StrEnum):
     CANCELLED = "moneta.contract.cancelled"
     EXPIRED = "moneta.contract.expired"
     REJECTED = "moneta.contract.rejected"
+    ENDPOINT_TEST = "moneta.endpoint.test"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwedDelivery:
     """A message that the hub owes an organization, born in the commit that causes it.
 
-    ``webhook_id`` derives from what causes it, so that making it twice makes one. ``revision``: the contract's at that
-    commit, 0 where there is no contract. ``problem``: JSON, only for a ``.rejected``.
+    ``webhook_id`` derives from what causes it, so that making it twice makes one. ``contract_id`` None: it is about the
+    endpoint. ``revision``: the contract's at that commit, 0 where there is no contract. ``problem``: JSON, only for a
+    ``.rejected``.
     """
 
     webhook_id: WebhookId
     organization_id: OrganizationId
     type: WebhookType
-    contract_id: ContractId
+    contract_id: ContractId | None
     revision: Revision
     owed_at: UnixMillis
     problem: bytes | None = None
@@ -439,7 +443,13 @@ class DeliveryBacklog:
 
 
 class DeliveryStore(Protocol):
-    """Owed messages and their attempts, in order per contract and organization."""
+    """Owed messages and their attempts, in order per contract and organization; an endpoint's tests are a line too.
+
+    A test goes to a disabled endpoint, and to that of a busy or probed organization: it is how one finds out.
+    """
+
+    def owe(self, owed: OwedDelivery) -> None:
+        """Owe a message that no change of a contract causes, durably; once for each ``webhook_id``."""
 
     def take_due(
         self,

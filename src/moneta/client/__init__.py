@@ -34,7 +34,7 @@ from moneta.client.errors import (
     WaitTimeoutError,
     WebhookSignatureError,
 )
-from moneta.client.hub import Accepted, ContractView, Event, EventState, HubClient, build_event
+from moneta.client.hub import Accepted, ContractView, DeliveryState, Event, EventState, HubClient, build_event
 from moneta.client.messages import MESSAGE_BYTES_MAX, Message, MessageType, receive
 from moneta.client.party import Party, Tokens, load_party
 from moneta.client.receiver import Answer, Receiver, answer
@@ -57,6 +57,7 @@ __all__ = [
     "Decide",
     "Decision",
     "Decline",
+    "DeliveryState",
     "Event",
     "EventState",
     "FileReplayStore",

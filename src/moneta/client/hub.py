@@ -16,11 +16,12 @@ from moneta.client.errors import ContractEndedError, HubProblemError, HubUnreach
 from moneta.client.party import Party, Tokens
 from moneta.client.transport import TIMEOUT_S
 from moneta.domain.contracts import EndStatus
-from moneta.domain.identifiers import ContractId, EventId, UnixSeconds
+from moneta.domain.identifiers import ContractId, EventId, UnixSeconds, WebhookId
 from moneta.domain.ijson import Value
 from moneta.signing.chain import to_json
 
 EVENT_ID_BYTES: Final = 16
+IDEMPOTENCY_KEY_BYTES: Final = 16
 WAIT_TIMEOUT_S: Final = 10.0
 POLL_S_MIN: Final = 0.02
 POLL_S_MAX: Final = 1.0
@@ -55,6 +56,15 @@ class EventState:
     event_id: EventId
     status: str
     problem: Mapping[str, Value] | None
+    document: Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryState:
+    """A message of the hub's to this party: ``pending``, ``delivered`` or ``dead``; ``document`` has each attempt."""
+
+    webhook_id: WebhookId
+    status: str
     document: Mapping[str, Value]
 
 
@@ -200,6 +210,41 @@ class HubClient:
             raise ContractEndedError(f"contract {contract_id}: {found.status}", status=found.status)
         return found
 
+    def delivery(self, webhook_id: str) -> DeliveryState:
+        """Return a message of the hub's to this party, with its attempts."""
+        return _delivery(self.caller.get(f"/deliveries/{quote(webhook_id, safe='')}"))
+
+    def redeliver(self, webhook_id: str) -> DeliveryState:
+        """Have a message sent again, whatever became of it. A lost answer may cost one sending more."""
+        return _delivery(self._ask_for(f"/deliveries/{quote(webhook_id, safe='')}/redeliver"))
+
+    def replay_contract(self, contract_id: str) -> int:
+        """Have all messages about a contract sent again, the oldest first, and return how many."""
+        return self._replay({"contract_id": contract_id})
+
+    def replay(self, *, owed_from: UnixSeconds, owed_to: UnixSeconds) -> int:
+        """Have all messages of a time sent again, both ends inclusive, the oldest first, and return how many."""
+        return self._replay({"from": owed_from, "to": owed_to})
+
+    def test_endpoint(self) -> DeliveryState:
+        """Have a test message sent, once, even if the endpoint is disabled; ``delivery`` tells what came of it."""
+        return _delivery(self._ask_for(f"/organizations/{self.party.role}/{self.party.organization_id}/webhook-test"))
+
+    def _replay(self, asked: Mapping[str, object]) -> int:
+        count, page = 0, asked
+        while True:  # ends with the last page: what is owed meanwhile is later than the range, or comes once more
+            done = self.caller.send(
+                "POST", "/deliveries/replay", page, idempotency_key=secrets.token_hex(IDEMPOTENCY_KEY_BYTES)
+            )
+            owed, cursor = done.get("count"), done.get("next_cursor")
+            count += owed if isinstance(owed, int) else 0
+            if cursor is None:
+                return count
+            page = {**asked, "cursor": cursor}
+
+    def _ask_for(self, path: str) -> Mapping[str, Value]:
+        return read_object(self.caller.call("POST", path, body=None, headers={}, is_repeatable=True), path)
+
     def _send(self, kind: str, contract: SignedContract | SignedAct, event_id: str | None) -> Accepted:
         return self.post(build_event(self.party, kind, contract, now=self._clock(), event_id=event_id))
 
@@ -223,6 +268,12 @@ class HubClient:
             if error.status != NOT_FOUND:
                 raise
             return None  # accepted, and not processed yet
+
+
+def _delivery(document: Mapping[str, Value]) -> DeliveryState:
+    return DeliveryState(
+        webhook_id=WebhookId(_text(document, "webhook_id")), status=_text(document, "status"), document=document
+    )
 
 
 def _text(document: Mapping[str, Value], name: str) -> str:

@@ -20,6 +20,7 @@ from moneta.adapters.aws.delivery_items import (
     delivery_item,
     delivery_key,
     due_bucket,
+    is_of_endpoint,
     line_of,
     note_delivery,
     organization_of_place,
@@ -79,7 +80,7 @@ class DynamoDBDeliveryStore:
         self._taken: dict[WebhookId, Key] = {}
 
     def owe(self, owed: OwedDelivery) -> None:
-        """Write what is owed; once, however often it is called."""
+        """See DeliveryStore.owe."""
         note_delivery(self._calendar, owed)
         due_at = owed.owed_at
         if owed.revision != 1 or owed.type is WebhookType.REJECTED:  # else it is the first of its line
@@ -168,14 +169,14 @@ class DynamoDBDeliveryStore:
         return merged(self._db.query_many(queries), "due_at")
 
     def _enabled(self, entries: Iterator[Item], busy: frozenset[OrganizationId]) -> Iterator[Item]:
-        """Give the entries of organizations that are not ``busy`` and whose endpoints are not disabled."""
+        """Give the entries of organizations that are not ``busy``, whose endpoints are not disabled; and all tests."""
         asked, left = set(busy), set(busy)
         entries = islice(entries, LOOKED_AT_MAX)
         while chunk := [(organization_of_place(one["place"]), one) for one in islice(entries, PAGE)]:
             new = {organization for organization, _ in chunk} - asked
             asked |= new
             left |= self._directory.disabled_among(sorted(new)) if new else frozenset()
-            yield from (entry for organization, entry in chunk if organization not in left)
+            yield from (entry for one, entry in chunk if one not in left or is_of_endpoint(entry))
 
     def _due_lines(self, now: UnixMillis, busy: frozenset[OrganizationId]) -> Iterator[Line]:
         """Give each line that something is due in, once."""
@@ -299,9 +300,9 @@ class DynamoDBDeliveryStore:
         item = None if key is None else self._db.get(Table.DELIVERIES, key)
         if item is None or not (is_pending(item) or self._reopen(item, now)):
             return False
-        first, *behind = (one for one in self._line(*line_of(owed_of_item(item))) if is_pending(one))
-        due_at = min(first["due_at"], now)
-        self._align([first, *behind], due_at)
+        pending = [one for one in self._line(*line_of(owed_of_item(item))) if is_pending(one)]
+        if pending:  # else it has been sent in the meantime
+            self._align(pending, min(pending[0]["due_at"], now))
         return True
 
     def _reopen(self, item: Item, now: UnixMillis) -> bool:

@@ -29,6 +29,8 @@ from moneta.application.ports import (
 from moneta.domain.identifiers import ContractId, OrganizationId, Revision, UnixMillis, WebhookId
 
 REVISION_DIGITS: Final = 10
+OF_ENDPOINT: Final = "#endpoint#"
+"""What the partition of messages about an endpoint begins with; no contract's id."""
 
 
 class _Attempt(msgspec.Struct, array_like=True, frozen=True):
@@ -46,7 +48,7 @@ _decoder: Final = msgspec.msgpack.Decoder(_Attempt)
 def delivery_item(owed: OwedDelivery, *, due_at: UnixMillis) -> Item:
     """Return the item of a delivery that was never tried."""
     return {
-        "contract_id": owed.contract_id,
+        "contract_id": line_of(owed)[0],
         "place": _place(owed),
         "webhook_id": owed.webhook_id,
         "organization_id": month_bucket(owed.organization_id, month_of(owed.owed_at)),
@@ -55,7 +57,7 @@ def delivery_item(owed: OwedDelivery, *, due_at: UnixMillis) -> Item:
         "problem": owed.problem,
         "status": DeliveryStatus.PENDING,
         "attempts": [],
-        "due_bucket": due_bucket(shard_of(owed.contract_id)),
+        "due_bucket": due_bucket(shard_of(line_of(owed)[0])),
         "due_at": due_at,
     }
 
@@ -77,7 +79,14 @@ def delivery_key(item: Item) -> Key:
 
 def line_of(owed: OwedDelivery) -> tuple[ContractId, OrganizationId]:
     """Return the line that a delivery stands in."""
+    if owed.contract_id is None:
+        return ContractId(f"{OF_ENDPOINT}{owed.organization_id}"), owed.organization_id
     return owed.contract_id, owed.organization_id
+
+
+def is_of_endpoint(item: Item) -> bool:
+    """Tell whether a message is about an endpoint, not about a contract."""
+    return str(item["contract_id"]).startswith(OF_ENDPOINT)
 
 
 def organization_of_place(place: str) -> OrganizationId:
@@ -108,7 +117,7 @@ def owed_of_item(item: Item) -> OwedDelivery:
         webhook_id=WebhookId(webhook_id),
         organization_id=OrganizationId(organization),
         type=WebhookType(item["type"]),
-        contract_id=item["contract_id"],
+        contract_id=None if is_of_endpoint(item) else item["contract_id"],
         revision=Revision(int(revision)),
         owed_at=UnixMillis(int(moment)),
         problem=item.get("problem"),

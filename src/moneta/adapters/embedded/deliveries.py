@@ -8,7 +8,9 @@ The rules:
    hundred thousand pending to a dead endpoint cost the others one step of an index.
 3. What is settled stays so until it is owed again: the late result of a lease that ran out adds its attempt and changes
    nothing else, save that a dead delivery which did arrive is delivered.
-4. A lease is kept by the one process that delivers, and written nowhere (see ``in_hand``).
+4. An endpoint's tests stand in ``pending`` under the organization's number, negated: a group of their own, which no
+   endpoint's row disables, nobody names as busy, and which gets a share like any other.
+5. A lease is kept by the one process that delivers, and written nowhere (see ``in_hand``).
 """
 
 from collections import Counter
@@ -26,6 +28,7 @@ from moneta.adapters.embedded.in_hand import InHand
 from moneta.adapters.embedded.schema import (
     DELIVERY_STATUS_CODES,
     DELIVERY_STATUSES,
+    NO_CONTRACT,
     WEBHOOK_TYPE_CODES,
     Writing,
     owed_delivery,
@@ -42,6 +45,7 @@ from moneta.application.ports import (
     OwedDelivery,
     Page,
     ReplayQuery,
+    WebhookType,
 )
 from moneta.domain.identifiers import OrganizationId, UnixMillis, WebhookId
 from moneta.domain.limits import ATTEMPTS_MAX, BACKLOG_COUNTED_MAX
@@ -49,17 +53,15 @@ from moneta.domain.limits import ATTEMPTS_MAX, BACKLOG_COUNTED_MAX
 
 def owe(writing: Writing, owed: OwedDelivery) -> None:
     """Write what is owed; once for each ``webhook_id``."""
-    connection, organization, contract = (
-        writing.connection,
-        writing.ref(owed.organization_id),
-        writing.ref(owed.contract_id),
-    )
+    connection, organization = writing.connection, writing.ref(owed.organization_id)
+    contract = writing.ref(NO_CONTRACT if owed.contract_id is None else owed.contract_id)
     facts = (WEBHOOK_TYPE_CODES[owed.type], contract, owed.revision, owed.owed_at, owed.problem)
     delivery = insert(connection, _OWE, (owed.webhook_id, organization, *facts))
     if delivery is not None:
-        is_behind = value(connection, _IN_LINE, (contract, organization)) is not None
+        group = -organization if owed.type is WebhookType.ENDPOINT_TEST else organization
+        is_behind = value(connection, _IN_LINE, (contract, group)) is not None
         due_at = None if is_behind else owed.owed_at
-        connection.execute(_WAIT, (delivery, organization, contract, due_at))
+        connection.execute(_WAIT, (delivery, group, contract, due_at))
 
 
 _OWE: Final = """
@@ -77,6 +79,11 @@ class SQLiteDeliveryStore:
         self._database = database
         self._clock = clock
         self._in_hand = in_hand
+
+    def owe(self, owed: OwedDelivery) -> None:
+        """See DeliveryStore.owe."""
+        with self._database.write() as connection:
+            owe(Writing(connection), owed)
 
     def take_due(
         self,
@@ -285,7 +292,10 @@ def _record(connection: apsw.Connection, result: AttemptResult) -> int:
     return int(delivery)
 
 
-_OWED: Final = "SELECT delivery, status, contract, organization FROM deliveries WHERE webhook_id = ?"
+TEST: Final = WEBHOOK_TYPE_CODES[WebhookType.ENDPOINT_TEST]
+_OWED: Final = f"""
+SELECT delivery, status, contract, iif(type = {TEST}, -organization, organization) FROM deliveries WHERE webhook_id = ?
+"""  # noqa: S608  # a number
 _ATTEMPT: Final = """
 INSERT INTO attempts (delivery, attempt, at, duration_ms, http_status, failure, snippet)
 VALUES (?, (SELECT count(*) + 1 FROM attempts WHERE delivery = ?), ?, ?, ?, ?, ?)

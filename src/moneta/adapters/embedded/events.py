@@ -245,7 +245,8 @@ class SQLiteEventQueue:
 
 
 _READY: Final = """
-SELECT messages.event, tries, sender.name, event_id, type, subject.name, raw, received_at, registry_seq
+SELECT messages.event, tries, sender.name, event_id, type, subject.name, raw, received_at, registry_seq,
+    ready_at
 FROM messages
 JOIN events ON events.event = messages.event
 JOIN names AS sender ON sender.ref = events.source
@@ -293,7 +294,7 @@ def _letter(found: Row) -> DeadLetter:
 
 
 def _queued(found: Row) -> QueuedEvent:
-    event, tries, source, event_id, kind, contract_id, raw, received_at, registry_seq = found
+    event, tries, source, event_id, kind, contract_id, raw, received_at, registry_seq, ready_at = found
     return QueuedEvent(
         source=source,
         event_id=event_id,
@@ -304,6 +305,7 @@ def _queued(found: Row) -> QueuedEvent:
         registry_seq=registry_seq,
         tries=tries + 1,
         handle=f"{event}.{tries + 1}",
+        ready_at=ready_at,
     )
 
 

@@ -27,13 +27,16 @@ EVENT_STATUSES:     Final = (EventStatus.ACCEPTED, EventStatus.PROCESSED, EventS
 DELIVERY_STATUSES:  Final = (DeliveryStatus.PENDING, DeliveryStatus.DELIVERED, DeliveryStatus.DEAD)
 WEBHOOK_TYPES:      Final = (
     WebhookType.SIGNATURE_REQUESTED, WebhookType.FINALIZED, WebhookType.DECLINED, WebhookType.CANCELLED,
-    WebhookType.EXPIRED, WebhookType.REJECTED,
+    WebhookType.EXPIRED, WebhookType.REJECTED, WebhookType.ENDPOINT_TEST,
 )
 # fmt: on
 EVENT_TYPE_CODES: Final = {member: code for code, member in enumerate(EVENT_TYPES)}
 EVENT_STATUS_CODES: Final = {member: code for code, member in enumerate(EVENT_STATUSES)}
 DELIVERY_STATUS_CODES: Final = {member: code for code, member in enumerate(DELIVERY_STATUSES)}
 WEBHOOK_TYPE_CODES: Final = {member: code for code, member in enumerate(WEBHOOK_TYPES)}
+
+NO_CONTRACT: Final = "#"
+"""What stands in ``names`` for the contract of a message that is about an endpoint; no contract's id."""
 
 LEAF_OF_CONTRACT: Final = 0
 LEAF_OF_DIRECTORY: Final = 1
@@ -128,7 +131,8 @@ CREATE INDEX deliveries_contract ON deliveries (contract);
 CREATE INDEX deliveries_open ON deliveries (organization, status) WHERE status <> 1;
 CREATE INDEX deliveries_dead ON deliveries (status) WHERE status = 2;
 
--- What waits to be sent. due_at: NULL behind an older one of the same contract and organization.
+-- What waits to be sent. due_at: NULL behind an older one of the same contract and organization. organization: negated
+-- for an endpoint's tests (see deliveries).
 CREATE TABLE pending (
     delivery INTEGER PRIMARY KEY REFERENCES deliveries,
     organization INTEGER NOT NULL,
@@ -304,7 +308,7 @@ def owed_delivery(columns: Sequence[Row]) -> OwedDelivery:
         webhook_id=webhook_id,
         organization_id=organization_id,
         type=WEBHOOK_TYPES[kind],
-        contract_id=contract_id,
+        contract_id=None if contract_id == NO_CONTRACT else contract_id,
         revision=revision,
         owed_at=owed_at,
         problem=problem,

@@ -247,7 +247,7 @@ def _parameter(name: str, schema: Node, description: str) -> Node:
 
 def _answer_headers(route: Route) -> Sequence[str]:
     if route.is_deferred:
-        return ("Idempotency-Replayed",) if route.is_idempotent else ()
+        return (*(("Location",) if route.location else ()), *(("Idempotency-Replayed",) if route.is_idempotent else ()))
     made = () if route.location is None else ("Location", "Idempotency-Replayed")
     is_revised = route.location is not None or route.is_conditional or route.is_revised
     return (*made, "ETag", *RATE_LIMIT) if is_revised else (*made, *RATE_LIMIT)

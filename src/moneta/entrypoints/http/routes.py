@@ -9,6 +9,7 @@ from typing import Final
 
 from moneta.application import (
     dead_letters,
+    endpoint_tests,
     mpasses,
     organization_keys,
     organizations,
@@ -243,6 +244,17 @@ ROUTES: Final = (
         body=JSON_BODY,
         request=(schemas.SecretRotation,),
         is_conditional=True,
+        problems=NO_WAY,
+    ),
+    Route(
+        method="POST",
+        path="/organizations/{kind}/{organization_id}/webhook-test",
+        operation=Operation.TEST_ENDPOINT,
+        summary="Send a signed test message to the organization's endpoint, once, even if it is disabled",
+        use_case=lambda call: endpoint_tests.send_endpoint_test(call.hub, call.caller, call.kind, call.organization_id),
+        answer=schemas.DeliveryDocument,
+        is_deferred=True,
+        location="/deliveries/{webhook_id}",
         problems=NO_WAY,
     ),
     # mPasses.

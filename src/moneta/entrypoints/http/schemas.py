@@ -215,12 +215,15 @@ class AttemptDocument(Struct, forbid_unknown_fields=True):
 
 
 class DeliveryDocument(Struct, forbid_unknown_fields=True):
-    """A webhook message owed to the organization, with its attempts, oldest first."""
+    """A webhook message owed to the organization, with its attempts, oldest first.
+
+    ``contract_id`` null: it is about the endpoint.
+    """
 
     webhook_id: ChosenId
     organization_id: str
     type: str
-    contract_id: str
+    contract_id: str | None
     revision: Annotated[int, Meta(ge=0)]
     owed_at: Seconds
     status: Literal["pending", "delivered", "dead"]

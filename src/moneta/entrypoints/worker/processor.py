@@ -68,7 +68,7 @@ class Processor:
     def heartbeat(self) -> Heartbeat:
         """Return how it is getting on. Safe from any thread."""
         now, began_at, events = self._hub.clock.now_ms(), self._turn_began_at, self._in_hand
-        waiting_since = min((event.received_at for event in events if event.tries == 1), default=now)
+        waiting_since = min((event.ready_at for event in events if event.tries == 1), default=now)
         turn_ms = 0 if began_at is None else now - began_at
         return Heartbeat(at_ms=now, lag_ms=max(0, now - waiting_since), depth=len(events), turn_ms=turn_ms)
 
