@@ -14,6 +14,7 @@ from moneta.application.ports import (
     ReplayQuery,
     WebhookType,
 )
+from moneta.domain.endpoints import DisabledReason, EndpointHealth
 from moneta.domain.errors import InvalidParameterError
 from moneta.domain.limits import ATTEMPTS_MAX
 from tests.conformance.builders import (
@@ -250,10 +251,91 @@ def test_an_endpoint_that_is_enabled_again_gets_what_waited(store):
     store.deliveries.record(
         [result(owed, PENDING, at=NOW + 3, http_status=410, retry_at=NOW + 5, disables_endpoint=True)]
     )
-    assert store.directory.endpoints([PUBLISHER])[PUBLISHER].disabled_at == NOW + 3
+    assert health(store).disabled_at == NOW + 3
     store.directory.apply(change(enables_endpoint=PUBLISHER))
-    assert store.directory.endpoints([PUBLISHER])[PUBLISHER].disabled_at is None
+    assert health(store) == EndpointHealth()
     assert take(store, now=NOW + 10) == ["msg-1"]
+
+
+# Nothing but failures.
+
+DAY = 86_400_000
+
+
+def health(store, organization=PUBLISHER):
+    return store.directory.endpoint_health([organization])[organization]
+
+
+def try_at(store, at, status, *, limit=None, **more):
+    """Record an attempt of a delivery of its own."""
+    owed = owed_delivery(f"msg-{at}", contract_id=f"c{at}", at=at)
+    owe(store, owed)
+    one = {PENDING: failed, DELIVERED: delivered, DEAD: dead}[status]
+    kept = {"retry_at": at + 5} if status is PENDING else {}
+    return store.deliveries.record([replace(one(owed, at=at, **kept), failing_limit=limit, **more)])
+
+
+def test_an_endpoint_that_was_never_tried_has_nothing_against_it(store):
+    assert store.directory.endpoint_health([PUBLISHER, MO]) == {PUBLISHER: EndpointHealth(), MO: EndpointHealth()}
+    assert store.directory.endpoint_counts() == {"failing": 0, "disabled": 0}
+
+
+@pytest.mark.parametrize("status", [PENDING, DEAD])
+def test_the_first_failure_after_a_success_is_remembered_until_the_next_success(store, status):
+    for at, outcome, since in [
+        (NOW, DELIVERED, None),
+        (NOW + 1, status, NOW + 1),
+        (NOW + 2, status, NOW + 1),
+        (NOW + 3, DELIVERED, None),
+        (NOW + 4, status, NOW + 4),
+    ]:
+        assert try_at(store, at, outcome) == {}
+        assert health(store) == EndpointHealth(failing_since=since)
+    assert store.directory.endpoint_counts() == {"failing": 1, "disabled": 0}
+
+
+def test_attempts_of_one_batch_count_in_their_order(store):
+    owed = [owed_delivery(f"msg-{number}", contract_id=f"c{number}") for number in range(3)]
+    owe(store, *owed)
+    store.deliveries.record(
+        [dead(owed[0], at=NOW + 1), delivered(owed[1], at=NOW + 2), failed(owed[2], at=NOW + 3, retry_at=NOW + 9)]
+    )
+    assert health(store).failing_since == NOW + 3
+
+
+def test_an_endpoint_that_has_failed_for_too_long_is_disabled_once(store):
+    try_at(store, NOW, PENDING)
+    assert try_at(store, NOW + DAY, PENDING, limit=NOW - 1) == {}
+    assert try_at(store, NOW + DAY + 1, PENDING, limit=NOW) == {PUBLISHER: "failing"}
+    assert try_at(store, NOW + DAY + 2, PENDING, limit=NOW + 1) == {}
+    assert health(store) == EndpointHealth(failing_since=NOW, disabled_at=NOW + DAY + 1, reason=DisabledReason.FAILING)
+    assert store.directory.endpoint_counts() == {"failing": 0, "disabled": 1}
+    assert take(store, now=NOW + 9 * DAY) == []
+
+
+def test_one_endpoint_s_failures_are_not_another_s(store):
+    try_at(store, NOW, PENDING)
+    owed = owed_delivery("msg-mo", to=MO, contract_id="c9")
+    owe(store, owed)
+    store.deliveries.record([replace(failed(owed, at=NOW + DAY, retry_at=NOW + DAY + 1), failing_limit=NOW + 1)])
+    assert (health(store).disabled_at, health(store, MO)) == (None, EndpointHealth(failing_since=NOW + DAY))
+
+
+def test_an_answer_of_410_disables_at_once_and_says_so(store):
+    assert try_at(store, NOW, PENDING, disables_endpoint=True) == {PUBLISHER: "gone"}
+    assert try_at(store, NOW + 1, PENDING, disables_endpoint=True) == {}
+    assert health(store) == EndpointHealth(failing_since=NOW, disabled_at=NOW, reason=DisabledReason.GONE)
+
+
+def test_an_endpoint_that_is_enabled_again_begins_anew(store):
+    store.directory.apply(change(organization=organization(PUBLISHER)))
+    try_at(store, NOW, PENDING)
+    try_at(store, NOW + DAY, PENDING, limit=NOW)
+    store.directory.apply(change(enables_endpoint=PUBLISHER))
+    assert health(store) == EndpointHealth()
+    assert len(take(store, now=NOW + 2 * DAY)) == 2
+    assert try_at(store, NOW + 2 * DAY, PENDING, limit=NOW + DAY) == {}
+    assert health(store) == EndpointHealth(failing_since=NOW + 2 * DAY)
 
 
 # Sign in the answer.

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from moneta.application.ports import DirectoryConflictError, Endpoint, IdentityRole
+from moneta.domain.endpoints import EndpointHealth
 from moneta.domain.errors import CodeTakenError, InvalidParameterError, KeyTakenError, TemplateExistsError
 from moneta.domain.keys import KeyStatus, KeyUse
 from moneta.domain.mpasses import MPassStatus
@@ -162,7 +163,7 @@ def test_a_new_url_is_where_deliveries_go(store):
 def test_enabling_an_endpoint_that_is_enabled_changes_nothing(store):
     apply(store, organization=organization())
     apply(store, enables_endpoint=MO)
-    assert store.directory.endpoints([MO])[MO].disabled_at is None
+    assert store.directory.endpoint_health([MO])[MO] == EndpointHealth()
 
 
 # Keys.

@@ -236,6 +236,8 @@ class TestOpenRoutes:
         text = served.client.get("/metrics").text
         assert 'moneta_requests_refused_total{code="malformed_request",route="/event"}' in text
         assert "\nmoneta_deliveries_pending " in text
+        assert 'moneta_endpoints{status="failing"} 0.0' in text
+        assert 'moneta_endpoints{status="disabled"} 0.0' in text
         assert served.mo.organization_id not in text
 
     def test_a_problem_is_explained_under_its_type(self, served):

@@ -5,7 +5,9 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
+from moneta.application.organizations import read_organization
 from moneta.application.ports import Answer, DeliveryQuery, NoAnswer, OutboundRequest
+from moneta.application.webhook_secrets import rotate_webhook_secret
 from moneta.domain.organizations import OrganizationKind
 from moneta.entrypoints.worker.pump import DeliveryPump
 from tests.virtual_time import VirtualTimeLoop
@@ -78,6 +80,20 @@ class Days:
         self.pump.wake()
         query = DeliveryQuery(visible_to=None, limit=1, contract_id=contract_id)
         return self.hub.deliveries.list(query).items[0].owed.webhook_id
+
+    def rotate(self, code, *, overlap_s):
+        """Give a publisher a new secret, and return it."""
+        party = self.publishers[code]
+        caller = self.house.caller(party)
+        members = {"overlap_s": overlap_s}
+        made = rotate_webhook_secret(self.house.hub, caller, party.kind, party.organization_id, members)
+        self.pump.wake()
+        return made.body["webhook_secret"]
+
+    def standing(self, code):
+        """What the publisher's document says of its webhook."""
+        party = self.publishers[code]
+        return read_organization(self.hub, self.house.operator, party.kind, party.organization_id).body["webhook"]
 
     def record(self, webhook_id):
         return self.hub.deliveries.find(webhook_id)

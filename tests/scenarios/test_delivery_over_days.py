@@ -6,7 +6,9 @@ from itertools import accumulate, pairwise
 import pytest
 
 from moneta.application.ports import DeliveryStatus
-from moneta.domain.limits import CIRCUIT_FAILURES_MAX, CIRCUIT_WAIT_S_MAX, RETRY_SCHEDULE_S
+from moneta.domain.errors import InvalidSignatureError
+from moneta.domain.limits import CIRCUIT_FAILURES_MAX, CIRCUIT_WAIT_S_MAX, ENDPOINT_FAILING_S_MAX, RETRY_SCHEDULE_S
+from moneta.signing import webhooks
 from tests.scenarios.days import DAY_S, FAILING, HANGING, HOUR_S, REFUSING, SLOW, WELL, AllOnes, Days, answer
 
 PENDING, DELIVERED, DEAD = DeliveryStatus
@@ -138,3 +140,114 @@ def test_a_refused_message_holds_up_no_other(house, status):
         assert days.record(taken).status is DELIVERED
 
     days.run(story)
+
+
+# Nothing but failures.
+
+
+async def supply_for(days, code, seconds):
+    """Owe ``code`` a message every six hours; return them."""
+    messages = []
+    for _ in range(round(seconds / (6 * HOUR_S))):
+        messages.append(days.owe(code))
+        await asyncio.sleep(6 * HOUR_S)
+    return messages
+
+
+def test_after_five_days_of_nothing_but_failures_an_endpoint_is_disabled_until_its_secret_is_new(house):
+    days = Days(house, "DEAD")
+
+    async def story(days):
+        days.behaviour["DEAD"] = REFUSING
+        await supply_for(days, "DEAD", ENDPOINT_FAILING_S_MAX - DAY_S)
+        assert days.standing("DEAD")["status"] == "failing"
+        await supply_for(days, "DEAD", 2 * DAY_S)
+        standing = days.standing("DEAD")
+        assert (standing["status"], standing["reason"]) == ("disabled", "failing")
+        failed_s = standing["disabled_at"] - standing["failing_since"]
+        assert ENDPOINT_FAILING_S_MAX <= failed_s < ENDPOINT_FAILING_S_MAX + 6 * HOUR_S + CIRCUIT_WAIT_S_MAX
+        calls = len(days.calls["DEAD"])
+        waiting = await supply_for(days, "DEAD", 2 * DAY_S)
+        assert len(days.calls["DEAD"]) == calls
+        assert {days.record(one).status for one in waiting} == {PENDING}
+        days.behaviour["DEAD"] = WELL
+        days.rotate("DEAD", overlap_s=0)
+        assert days.standing("DEAD") == {
+            "status": "enabled",
+            "failing_since": None,
+            "disabled_at": None,
+            "reason": None,
+        }
+        await asyncio.sleep(1)
+        assert {days.record(one).status for one in waiting} == {DELIVERED}
+
+    days.run(story)
+
+
+def test_one_success_in_five_days_keeps_an_endpoint(house):
+    days = Days(house, "LAME")
+
+    async def story(days):
+        for _ in range(2):
+            days.behaviour["LAME"] = FAILING
+            await supply_for(days, "LAME", ENDPOINT_FAILING_S_MAX - DAY_S)
+            assert days.standing("LAME")["status"] == "failing"
+            days.behaviour["LAME"] = WELL
+            await supply_for(days, "LAME", DAY_S)
+            assert days.standing("LAME")["status"] == "enabled"
+
+    days.run(story)
+
+
+def test_410_disables_at_once(house):
+    days = Days(house, "GONE")
+
+    async def story(days):
+        days.behaviour["GONE"] = (0.01, answer(410))
+        first = days.owe("GONE")
+        await asyncio.sleep(1)
+        assert days.standing("GONE")["reason"] == "gone"
+        days.owe("GONE")
+        await asyncio.sleep(DAY_S)
+        assert [call.webhook_id for call in days.calls["GONE"]] == [first]
+
+    days.run(story)
+
+
+# A new secret in the middle of a schedule.
+
+
+def test_both_secrets_sign_while_they_overlap_and_then_the_new_one_alone(house):
+    days = Days(house, "PUB", randomness=AllOnes())
+    rotated_s, overlap_s = 4 * HOUR_S, 24 * HOUR_S
+
+    async def story(days):
+        days.behaviour["PUB"] = FAILING
+        days.owe("PUB")
+        await asyncio.sleep(rotated_s)
+        days.secrets = [days.publishers["PUB"].webhook_secret, days.rotate("PUB", overlap_s=overlap_s)]
+        await asyncio.sleep(4 * DAY_S)
+
+    days.run(story)
+    signed = [(call.at_s, [is_signed_by(secret, call, days) for secret in days.secrets]) for call in days.calls["PUB"]]
+    assert len(signed) == len(RETRY_SCHEDULE_S)
+    expected = [
+        [True, False] if at_s < rotated_s else [True, True] if at_s < rotated_s + overlap_s else [False, True]
+        for at_s, _ in signed
+    ]
+    assert [by for _, by in signed] == expected
+    assert [by for _, by in pairwise_changes(expected)] == [[True, True], [False, True]]
+
+
+def pairwise_changes(items):
+    return [(before, after) for before, after in pairwise(items) if before != after]
+
+
+def is_signed_by(secret, call, days):
+    """Tell whether a receiver that holds ``secret`` alone, and looks when the message comes, takes it."""
+    now = (days.start_ms + round(call.at_s * 1000)) // 1000
+    try:
+        webhooks.verify(webhooks.parse_secret(secret), call.request.headers, call.request.body, now=now)
+    except InvalidSignatureError:
+        return False
+    return True

@@ -120,7 +120,7 @@ def test_a_dead_delivery_and_a_disabled_endpoint_are_counted(watched):
     watched.house.process()
     watched.deliver(answered(410))
     assert watched.values(metrics.DELIVERIES_SETTLED) == {("dead",): [1]}
-    assert watched.values(metrics.ENDPOINTS_DISABLED) == {(): [1]}
+    assert watched.values(metrics.ENDPOINTS_DISABLED) == {("gone",): [1]}
 
 
 def test_only_the_first_attempt_tells_how_late_deliveries_begin(watched):

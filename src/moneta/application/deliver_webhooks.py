@@ -3,7 +3,8 @@
 ``prepare_attempts`` makes the signed requests of a batch, ``record_attempts`` writes what came of them, in one write;
 between the two the entrypoint sends, each on its own, so that a slow endpoint holds up nobody else.
 
-1. Any 2xx is delivered; 410 disables the endpoint; everything else, a redirect too, is a failed attempt.
+1. Any 2xx is delivered; everything else, a redirect too, is a failed attempt. 410 disables the endpoint at once, and
+   five days of nothing but failures do (``domain.endpoints``).
 2. A failed attempt is tried again after the schedule's wait with full jitter, or after ``Retry-After`` up to an hour if
    that is later; after the last one the delivery is dead.
 3. A 200 to ``signature_requested`` with a contract or an act in it is taken as an event of the receiver, whatever
@@ -35,7 +36,16 @@ from moneta.application.ports import (
 from moneta.application.webhook_secrets import signing_secrets
 from moneta.domain.circuits import Sign
 from moneta.domain.contracts import Contract, status_of
-from moneta.domain.identifiers import ContractId, EventId, RegistrySeq, Revision, UnixMillis, UnixSeconds
+from moneta.domain.endpoints import DisabledReason, failing_limit
+from moneta.domain.identifiers import (
+    ContractId,
+    EventId,
+    OrganizationId,
+    RegistrySeq,
+    Revision,
+    UnixMillis,
+    UnixSeconds,
+)
 from moneta.domain.limits import ATTEMPT_ANSWER_BYTES_KEPT, RETRY_AFTER_S_MAX, RETRY_SCHEDULE_S
 from moneta.signing import base64url, webhooks
 from moneta.signing.chain import to_json
@@ -74,16 +84,21 @@ def prepare_attempts(hub: Hub, due: Sequence[DueDelivery]) -> Sequence[PreparedA
     ]
 
 
-def record_attempts(hub: Hub, attempts: Sequence[tuple[PreparedAttempt, Answer | NoAnswer]]) -> None:
+def record_attempts(
+    hub: Hub, attempts: Sequence[tuple[PreparedAttempt, Answer | NoAnswer]]
+) -> Mapping[OrganizationId, DisabledReason]:
     """Write what came of each attempt, durably, and accept the events that receivers gave in their answers.
+
+    Returns the endpoints that are disabled by it.
 
     Raises:
         StoreUnavailableError: Nothing of it is known to be durable; the leases end, and all is sent again.
     """
     position = hub.directory.registry_position()
     results = [_result(hub, prepared, came, position) for prepared, came in attempts]
-    hub.deliveries.record(results)
-    hub.observer.attempted([prepared.due for prepared, _ in attempts], results)
+    disabled = hub.deliveries.record(results)
+    hub.observer.attempted([prepared.due for prepared, _ in attempts], results, disabled)
+    return disabled
 
 
 def sign_of(came: Answer | NoAnswer, *, now: UnixMillis) -> tuple[Sign, int]:
@@ -175,6 +190,7 @@ def _result(hub: Hub, prepared: PreparedAttempt, came: Answer | NoAnswer, positi
         retry_at=again,
         answer=_event(owed, came, position),
         disables_endpoint=isinstance(came, Answer) and came.status == GONE,
+        failing_limit=failing_limit(prepared.started_at),
     )
 
 

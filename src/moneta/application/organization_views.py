@@ -7,6 +7,7 @@ from typing import Final
 from moneta.application.access import not_found
 from moneta.application.documents import seconds
 from moneta.application.ports import Hub
+from moneta.domain.endpoints import EndpointHealth
 from moneta.domain.errors import TransitionRefusedError
 from moneta.domain.identifiers import OrganizationId, UnixMillis
 from moneta.domain.keys import RegisteredKey
@@ -56,13 +57,16 @@ def in_order(keys: Iterable[RegisteredKey]) -> list[RegisteredKey]:
 def touched(organization: Organization, *, at: UnixMillis) -> Organization:
     """Return the next revision of an organization something of whose own changes: its profile, keys or secret.
 
-    So that its ETag tells of every change that its document shows, and two changes at once meet.
+    So that its ETag tells of every change that its document shows, and two changes at once meet. How its endpoint
+    stands is no change of its own: that comes and goes with the luck of deliveries.
     """
     return replace(organization, updated_at=at, revision=organization.revision + 1)
 
 
-def organization_document(organization: Organization, keys: Iterable[RegisteredKey]) -> dict[str, object]:
-    """Return the organization in the ADR's words (protocol, section 12)."""
+def organization_document(
+    organization: Organization, keys: Iterable[RegisteredKey], health: EndpointHealth
+) -> dict[str, object]:
+    """Return the organization in the ADR's words (protocol, section 12), and how its endpoint stands."""
     return {
         "id": organization.organization_id,
         CODE_MEMBER[organization.kind]: organization.code,
@@ -76,7 +80,17 @@ def organization_document(organization: Organization, keys: Iterable[RegisteredK
         "industries": list(organization.industries),
         "policies": organization.policies,
         "keys": [key_document(key) for key in keys],
+        "webhook": {
+            "status": health.status,
+            "failing_since": _seconds(health.failing_since),
+            "disabled_at": _seconds(health.disabled_at),
+            "reason": health.reason,
+        },
     }
+
+
+def _seconds(moment: UnixMillis | None) -> int | None:
+    return None if moment is None else seconds(moment)
 
 
 def key_document(key: RegisteredKey) -> dict[str, object]:

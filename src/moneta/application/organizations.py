@@ -44,6 +44,7 @@ from moneta.application.organization_views import (
 from moneta.application.ports import DirectoryChange, Hub, Page
 from moneta.application.records import make_record
 from moneta.application.webhook_secrets import new_secret
+from moneta.domain.endpoints import EndpointHealth
 from moneta.domain.errors import ForbiddenError, TransitionRefusedError
 from moneta.domain.identifiers import OrganizationId, UnixMillis
 from moneta.domain.ijson import Value
@@ -112,7 +113,7 @@ def create_organization(
                 secrets=(organization.organization_id, (secret,)),
             ),
             answer=Document(
-                body={**organization_document(organization, keys), "webhook_secret": shown},
+                body={**organization_document(organization, keys, EndpointHealth()), "webhook_secret": shown},
                 revision=organization.revision,
             ),
         )
@@ -232,8 +233,12 @@ def list_organizations(hub: Hub, caller: Caller, kind: OrganizationKind, paramet
         limit=list_limit(parameters),
         cursor=list_cursor(parameters),
     )
-    keys = hub.directory.keys_of([organization.organization_id for organization in page.items])
-    shown = [organization_document(one, in_order(keys.get(one.organization_id, {}).values())) for one in page.items]
+    ids = [organization.organization_id for organization in page.items]
+    keys, health = hub.directory.keys_of(ids), hub.directory.endpoint_health(ids)
+    shown = [
+        organization_document(one, in_order(keys.get(one.organization_id, {}).values()), health[one.organization_id])
+        for one in page.items
+    ]
     return Document(body={"items": shown, "next_cursor": page.next_cursor})
 
 
@@ -255,8 +260,10 @@ def _page(
 
 
 def _answer(hub: Hub, organization: Organization) -> Document:
-    keys = keys_of(hub, organization.organization_id, is_fresh=True)
-    return Document(body=organization_document(organization, keys), revision=organization.revision)
+    organization_id = organization.organization_id
+    keys, health = keys_of(hub, organization_id, is_fresh=True), hub.directory.endpoint_health([organization_id])
+    body = organization_document(organization, keys, health[organization_id])
+    return Document(body=body, revision=organization.revision)
 
 
 def _unnamed(hub: Hub, kind: OrganizationKind, code: str, *, at: UnixMillis) -> Organization:

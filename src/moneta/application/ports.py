@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Generic, Protocol, TypeVar
 
 from moneta.domain.contracts import Contract, Step
+from moneta.domain.endpoints import DisabledReason, EndpointHealth, EndpointStatus
 from moneta.domain.identifiers import (
     ContractId,
     EventId,
@@ -382,6 +383,7 @@ class AttemptResult:
 
     ``retry_at``: when to try again, if ``status`` is pending. ``answer``: an event that the receiver gave in its
     answer, to be accepted in the same write, unless its (source, id) is known. ``disables_endpoint``: it said 410.
+    ``failing_limit``: since when its endpoint must have been failing for a failed attempt to disable it; None: never.
     """
 
     webhook_id: WebhookId
@@ -391,6 +393,7 @@ class AttemptResult:
     retry_at: UnixMillis | None = None
     answer: NewEvent | None = None
     disables_endpoint: bool = False
+    failing_limit: UnixMillis | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -466,8 +469,14 @@ class DeliveryStore(Protocol):
         Those of disabled endpoints and of ``busy`` organizations are left; of a ``probed`` one at most one is taken.
         """
 
-    def record(self, results: Sequence[AttemptResult]) -> None:
-        """Write attempts, and accept the answers among them, each whole or not at all; one fsync for them all."""
+    def record(self, results: Sequence[AttemptResult]) -> Mapping[OrganizationId, DisabledReason]:
+        """Write attempts, and accept the answers among them, each whole or not at all; one fsync for them all.
+
+        A delivered one clears its endpoint's ``failing_since``, a failed one sets it unless it is set, and may disable
+        the endpoint (``AttemptResult``). What almost every attempt finds as it leaves it costs no write.
+
+        Returns the endpoints that this disabled.
+        """
 
     def next_due(self, *, busy: frozenset[OrganizationId] = frozenset()) -> UnixMillis | None:
         """Return when the next delivery is due (a lease counts as due at its end); None if nothing is pending.
@@ -564,7 +573,6 @@ class Endpoint:
     organization_id: OrganizationId
     url: str
     secrets: tuple[WebhookSecret, ...]
-    disabled_at: UnixMillis | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -647,6 +655,12 @@ class DirectoryStore(Protocol):
 
     def endpoints(self, ids: Sequence[OrganizationId]) -> Mapping[OrganizationId, Endpoint]:
         """Return the endpoints of those of ``ids`` that exist."""
+
+    def endpoint_health(self, ids: Sequence[OrganizationId]) -> Mapping[OrganizationId, EndpointHealth]:
+        """Return how the endpoint of each of ``ids`` stands, exactly: never from a cache."""
+
+    def endpoint_counts(self) -> Mapping[EndpointStatus, int]:
+        """Return how many endpoints are failing and how many disabled; the rest are enabled."""
 
     def list_organizations(
         self,
@@ -823,8 +837,13 @@ class Observer(Protocol):
     ) -> None:
         """Take note of one commit: each change, the event that caused it (None: a timer), and what became of it."""
 
-    def attempted(self, due: Sequence[DueDelivery], results: Sequence[AttemptResult]) -> None:
-        """Take note of attempts, in the same order, whose results have been recorded."""
+    def attempted(
+        self,
+        due: Sequence[DueDelivery],
+        results: Sequence[AttemptResult],
+        disabled: Mapping[OrganizationId, DisabledReason],
+    ) -> None:
+        """Take note of attempts, in the same order, whose results have been recorded, and what they disabled."""
 
     def failed(self, event: QueuedEvent, *, is_buried: bool) -> None:
         """Take note of an event that met a bug, and goes back to the queue or to the dead letters."""
@@ -841,7 +860,12 @@ class Unobserved:
     ) -> None:
         """See Observer.committed."""
 
-    def attempted(self, due: Sequence[DueDelivery], results: Sequence[AttemptResult]) -> None:
+    def attempted(
+        self,
+        due: Sequence[DueDelivery],
+        results: Sequence[AttemptResult],
+        disabled: Mapping[OrganizationId, DisabledReason],
+    ) -> None:
         """See Observer.attempted."""
 
     def failed(self, event: QueuedEvent, *, is_buried: bool) -> None:

@@ -121,6 +121,7 @@ PRIVATE_FILE_BYTES_MAX:      Final = 64 * 1024
 SENDS_MAX:                   Final = 512
 SENDS_PER_ENDPOINT_MAX:      Final = 32
 SENDS_PER_ENDPOINT_CROWDED_MAX: Final = 8
+ENDPOINT_FAILING_S_MAX:      Final = 5 * 24 * 3600
 CIRCUIT_FAILURES_MAX:        Final = 5
 CIRCUIT_WAIT_S_MIN:          Final = 5
 CIRCUIT_WAIT_S_MAX:          Final = 120

@@ -31,6 +31,7 @@ from moneta.adapters.aws.delivery_items import (
 from moneta.adapters.aws.delivery_lists import DeliveryLists
 from moneta.adapters.aws.directory import DynamoDBDirectoryStore
 from moneta.adapters.aws.dynamodb import ConditionFailedError, DynamoDB, Query, Table
+from moneta.adapters.aws.endpoint_notes import EndpointNotes
 from moneta.adapters.aws.events import DynamoDBEventStore
 from moneta.adapters.aws.lifetimes import FORGET_AT, Lifetimes
 from moneta.adapters.aws.tables import DUE, WEBHOOK_ID
@@ -46,6 +47,7 @@ from moneta.application.ports import (
     ReplayQuery,
     WebhookType,
 )
+from moneta.domain.endpoints import DisabledReason
 from moneta.domain.identifiers import ContractId, OrganizationId, UnixMillis, UnixSeconds, WebhookId
 from moneta.domain.limits import ATTEMPTS_MAX, BACKLOG_COUNTED_MAX, CACHE_ENTRIES_MAX
 from moneta.domain.retention import Past
@@ -74,7 +76,7 @@ class DynamoDBDeliveryStore:
         self._db = db
         self._lifetimes = lifetimes
         self._calendar = calendar
-        self._directory = directory
+        self._endpoints = EndpointNotes(directory)
         self._events = events
         self._lists = DeliveryLists(db, calendar=calendar)
         self._taken: dict[WebhookId, Key] = {}
@@ -106,13 +108,14 @@ class DynamoDBDeliveryStore:
             taken += [due for due in found if due is not None]
         return taken
 
-    def record(self, results: Sequence[AttemptResult]) -> None:
+    def record(self, results: Sequence[AttemptResult]) -> Mapping[OrganizationId, DisabledReason]:
         """See DeliveryStore.record.
 
         The answer is accepted first: if a crash comes before the attempt is written, the message is sent again, and
         the answer to that, whatever it says, is the same event.
         """
         self._db.each(self._record, results)
+        return self._endpoints.note(results)
 
     def next_due(self, *, busy: frozenset[OrganizationId] = frozenset()) -> UnixMillis | None:
         """See DeliveryStore.next_due."""
@@ -175,7 +178,7 @@ class DynamoDBDeliveryStore:
         while chunk := [(organization_of_place(one["place"]), one) for one in islice(entries, PAGE)]:
             new = {organization for organization, _ in chunk} - asked
             asked |= new
-            left |= self._directory.disabled_among(sorted(new)) if new else frozenset()
+            left |= self._endpoints.look_at(new)
             yield from (entry for one, entry in chunk if one not in left or is_of_endpoint(entry))
 
     def _due_lines(self, now: UnixMillis, busy: frozenset[OrganizationId]) -> Iterator[Line]:
@@ -240,8 +243,6 @@ class DynamoDBDeliveryStore:
             raise ValueError(f"delivery {result.webhook_id}: an attempt, but it is not owed")
         if result.answer is not None:
             self._events.accept_one(result.answer)
-        if result.disables_endpoint:
-            self._directory.disable_endpoint(result.organization_id, at=result.attempt.at)
         if self._write_attempt(key, result):
             self._move_line(key, result)
 

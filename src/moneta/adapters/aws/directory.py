@@ -5,11 +5,12 @@ a batch's directory takes a handful of calls whatever the size of the batch.
 """
 
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TypeVar
 
-from moneta.adapters.aws.attributes import Item, Key
+from moneta.adapters.aws.attributes import Item, Key, Value
 from moneta.adapters.aws.buckets import merged
 from moneta.adapters.aws.directory_changes import actions_of, failure_of
 from moneta.adapters.aws.directory_items import (
@@ -25,6 +26,7 @@ from moneta.adapters.aws.directory_items import (
     TEMPLATES,
     code_name,
     endpoint_of,
+    health_of,
     identity_of,
     keys_of_item,
     mpass_key,
@@ -52,6 +54,7 @@ from moneta.adapters.aws.lifetimes import Lifetimes
 from moneta.adapters.aws.pages import PLACE_END, Seen, decode_cursor, fill_page
 from moneta.adapters.aws.tables import LISTING
 from moneta.application.ports import DirectoryChange, Endpoint, Identity, Page, RememberedAnswer
+from moneta.domain.endpoints import DisabledReason, EndpointHealth, EndpointStatus
 from moneta.domain.identifiers import KeyId, MPassId, OrganizationId, RegistrySeq, UnixMillis
 from moneta.domain.keys import RegisteredKey
 from moneta.domain.mpasses import MPass, MPassStatus
@@ -149,19 +152,53 @@ class DynamoDBDirectoryStore:
             for one in organizations
         }
 
-    def disabled_among(self, ids: Sequence[OrganizationId]) -> frozenset[OrganizationId]:
-        """Return those of ``ids`` whose endpoints are disabled."""
-        found = self._get_all([organization_key(one, ENDPOINT) for one in ids])
-        return frozenset(OrganizationId(item["object"].removeprefix("org#")) for item in found if "disabled_at" in item)
+    def endpoint_health(self, ids: Sequence[OrganizationId]) -> Mapping[OrganizationId, EndpointHealth]:
+        """See DirectoryStore.endpoint_health."""
+        found = {item["object"]: item for item in self._get_all([organization_key(one, ENDPOINT) for one in ids])}
+        return {one: health_of(found.get(organization_key(one, ENDPOINT)["object"], {})) for one in ids}
 
-    def disable_endpoint(self, organization: OrganizationId, *, at: UnixMillis) -> None:
-        """Mark the endpoint as disabled, unless it is."""
+    def endpoint_counts(self) -> Mapping[EndpointStatus, int]:
+        """See DirectoryStore.endpoint_counts. Reads the whole table, as DeliveryStore.counts does."""
+        items = self._db.scan(Table.DIRECTORY, attributes=("failing_since", "disabled_at"))
+        found = Counter(health_of(item).status for item in items)
+        return {status: found[status] for status in (EndpointStatus.FAILING, EndpointStatus.DISABLED)}
+
+    def mark_recovered(self, organization: OrganizationId) -> None:
+        """Note that a delivery came through."""
+        self._db.update(Table.DIRECTORY, organization_key(organization, ENDPOINT), "REMOVE #failing_since", values={})
+
+    def mark_failing(self, organization: OrganizationId, *, at: UnixMillis) -> None:
+        """Note that a delivery failed, unless that is known."""
         self._db.update(
             Table.DIRECTORY,
             organization_key(organization, ENDPOINT),
-            "SET #disabled_at = if_not_exists(#disabled_at, :at)",
+            "SET #failing_since = if_not_exists(#failing_since, :at)",
             values={"at": at},
         )
+
+    def disable_endpoint(
+        self, organization: OrganizationId, reason: DisabledReason, *, at: UnixMillis, failing_limit: UnixMillis | None
+    ) -> bool:
+        """Mark the endpoint as disabled, unless it is; tell whether it was not.
+
+        With a ``failing_limit`` only one that has been failing since then or longer.
+        """
+        values: dict[str, Value] = {"at": at, "reason": reason}
+        condition = "attribute_not_exists(#disabled_at)"
+        if failing_limit is not None:
+            values["failing_limit"] = failing_limit
+            condition += " AND #failing_since <= :failing_limit"
+        try:
+            self._db.update(
+                Table.DIRECTORY,
+                organization_key(organization, ENDPOINT),
+                "SET #disabled_at = :at, #disabled_reason = :reason",
+                values=values,
+                condition=condition,
+            )
+        except ConditionFailedError:
+            return False
+        return True
 
     def list_organizations(
         self,

@@ -25,6 +25,7 @@ from moneta.adapters.aws.attributes import Item, Key
 from moneta.adapters.aws.buckets import time_key
 from moneta.application.documents import to_json
 from moneta.application.ports import Endpoint, Identity, IdentityRole, RememberedAnswer, WebhookSecret
+from moneta.domain.endpoints import DisabledReason, EndpointHealth
 from moneta.domain.identifiers import KeyId, MPassId, OrganizationId, RegistrySeq, UnixMillis
 from moneta.domain.ijson import Value, parse_object
 from moneta.domain.keys import RegisteredKey
@@ -218,7 +219,16 @@ def endpoint_of(organization: Organization, item: Item) -> Endpoint:
         organization_id=organization.organization_id,
         url=organization.webhook_url,
         secrets=_secrets.decode(item["secrets"]) if "secrets" in item else (),
+    )
+
+
+def health_of(item: Item) -> EndpointHealth:
+    """Return how an endpoint stands; ``item`` is empty where nothing was ever written of it."""
+    reason = item.get("disabled_reason")
+    return EndpointHealth(
+        failing_since=item.get("failing_since"),
         disabled_at=item.get("disabled_at"),
+        reason=None if reason is None else DisabledReason(reason),
     )
 
 

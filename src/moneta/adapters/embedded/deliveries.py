@@ -22,7 +22,7 @@ import apsw
 
 from moneta.adapters.embedded.database import Database, Row, insert, row, rows, value
 from moneta.adapters.embedded.delivery_lists import list_deliveries, list_to_replay, read_delivery
-from moneta.adapters.embedded.directory_changes import disable_endpoint
+from moneta.adapters.embedded.endpoint_health import note_attempt
 from moneta.adapters.embedded.events import accept_event
 from moneta.adapters.embedded.in_hand import InHand
 from moneta.adapters.embedded.schema import (
@@ -47,6 +47,7 @@ from moneta.application.ports import (
     ReplayQuery,
     WebhookType,
 )
+from moneta.domain.endpoints import DisabledReason
 from moneta.domain.identifiers import OrganizationId, UnixMillis, WebhookId
 from moneta.domain.limits import ATTEMPTS_MAX, BACKLOG_COUNTED_MAX
 
@@ -106,17 +107,20 @@ class SQLiteDeliveryStore:
             self._in_hand.hold(taken, until=UnixMillis(now + lease_s * 1000))
         return due
 
-    def record(self, results: Sequence[AttemptResult]) -> None:
+    def record(self, results: Sequence[AttemptResult]) -> Mapping[OrganizationId, DisabledReason]:
         """See DeliveryStore.record."""
+        disabled: dict[OrganizationId, DisabledReason] = {}
         with self._database.write() as connection:
             writing, received_at = Writing(connection), self._clock.now_ms()
             done = [_record(connection, result) for result in results]
             for result in results:
                 if result.answer is not None:
                     accept_event(writing, result.answer, received_at=received_at)
-                if result.disables_endpoint:
-                    disable_endpoint(writing, result.organization_id, at=result.attempt.at)
+                reason = note_attempt(writing, result)
+                if reason is not None:
+                    disabled[result.organization_id] = reason
         self._in_hand.put_down(done)
+        return disabled
 
     def next_due(self, *, busy: frozenset[OrganizationId] = frozenset()) -> UnixMillis | None:
         """See DeliveryStore.next_due."""

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 import apsw
 
 from moneta.adapters.embedded.cursors import Filter, bad_cursor, make_cursor, read_cursor
-from moneta.adapters.embedded.database import Database, row, rows
+from moneta.adapters.embedded.database import Database, row, rows, value
 from moneta.adapters.embedded.directory_changes import apply_change, put_remembered
 from moneta.adapters.embedded.directory_rows import (
     decode_identity,
@@ -21,8 +21,10 @@ from moneta.adapters.embedded.directory_rows import (
     decode_secrets,
     decode_template,
 )
+from moneta.adapters.embedded.endpoint_health import count_endpoints, read_health
 from moneta.adapters.embedded.schema import Writing, get_meta, ref_of, set_meta
 from moneta.application.ports import DirectoryChange, Endpoint, Identity, Page, RememberedAnswer
+from moneta.domain.endpoints import EndpointHealth, EndpointStatus
 from moneta.domain.identifiers import KeyId, MPassId, OrganizationId, RegistrySeq, UnixMillis
 from moneta.domain.keys import RegisteredKey
 from moneta.domain.limits import CACHE_ENTRIES_MAX
@@ -118,6 +120,16 @@ class SQLiteDirectoryStore:
         """See DirectoryStore.endpoints."""
         with self._database.read() as connection:
             return _look_up(connection, self._current(connection).endpoints, ids, _read_endpoint)
+
+    def endpoint_health(self, ids: Sequence[OrganizationId]) -> Mapping[OrganizationId, EndpointHealth]:
+        """See DirectoryStore.endpoint_health."""
+        with self._database.read() as connection:
+            return {one: read_health(connection, one) for one in ids}
+
+    def endpoint_counts(self) -> Mapping[EndpointStatus, int]:
+        """See DirectoryStore.endpoint_counts."""
+        with self._database.read() as connection:
+            return count_endpoints(connection)
 
     def list_organizations(
         self,
@@ -233,19 +245,18 @@ def _read_endpoint(connection: apsw.Connection, organization_id: OrganizationId)
     organization = _read_organization(connection, organization_id)
     if organization is None:
         return None
-    secrets, disabled_at = row(connection, _ENDPOINT, (organization_id,)) or (None, None)
+    secrets = value(connection, _SECRETS, (organization_id,))
     return Endpoint(
         organization_id=organization_id,
         url=organization.webhook_url,
         secrets=decode_secrets(secrets),
-        disabled_at=disabled_at,
     )
 
 
 _ORGANIZATION: Final = """
 SELECT name, kind, code, revision, data FROM organizations JOIN names ON ref = organization WHERE name = ?
 """
-_ENDPOINT: Final = "SELECT secrets, disabled_at FROM endpoints JOIN names ON ref = organization WHERE name = ?"
+_SECRETS: Final = "SELECT secrets FROM endpoints JOIN names ON ref = organization WHERE name = ?"
 _TEMPLATES: Final = "SELECT * FROM templates WHERE :name IS NULL OR name = :name ORDER BY name, version"
 _REMEMBERED: Final = "SELECT digest, body, at FROM remembered WHERE caller = ? AND idempotency_key = ?"
 _ORGANIZATIONS: Final = """

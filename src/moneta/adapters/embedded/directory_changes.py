@@ -16,10 +16,11 @@ from moneta.adapters.embedded.directory_rows import (
     encode_secrets,
     template_columns,
 )
+from moneta.adapters.embedded.endpoint_health import enable_endpoint
 from moneta.adapters.embedded.schema import LEAF_OF_DIRECTORY, Writing, get_meta, set_meta
 from moneta.application.ports import DirectoryChange, DirectoryConflictError, RememberedAnswer
 from moneta.domain.errors import CodeTakenError, KeyTakenError, TemplateExistsError
-from moneta.domain.identifiers import OrganizationId, UnixMillis
+from moneta.domain.identifiers import UnixMillis
 from moneta.domain.keys import KeyStatus, RegisteredKey
 from moneta.domain.mpasses import MPass, derive_status
 from moneta.domain.organizations import Organization
@@ -34,25 +35,13 @@ def apply_change(writing: Writing, change: DirectoryChange) -> None:
     _write_parties(writing, change)
     _write_others(writing, change)
     connection.execute("INSERT INTO leaves (kind, entry) VALUES (?, ?)", (LEAF_OF_DIRECTORY, change.record))
-    if change.organization or change.keys or change.secrets or change.enables_endpoint or change.template:
+    if change.organization or change.keys or change.secrets or change.template:
         invalidate_caches(connection)
-
-
-def disable_endpoint(writing: Writing, organization: OrganizationId, *, at: UnixMillis) -> None:
-    """Mark the endpoint as disabled."""
-    writing.connection.execute(_DISABLE, (writing.ref(organization), at))
-    invalidate_caches(writing.connection)
 
 
 def invalidate_caches(connection: apsw.Connection) -> None:
     """Let every process read anew what it keeps of the directory."""
     connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'directory_version'")
-
-
-_DISABLE: Final = """
-INSERT INTO endpoints (organization, disabled_at) VALUES (?, ?)
-ON CONFLICT (organization) DO UPDATE SET disabled_at = ifnull(disabled_at, excluded.disabled_at)
-"""
 
 
 def _check_taken(connection: apsw.Connection, change: DirectoryChange) -> None:
@@ -152,8 +141,7 @@ def _write_parties(writing: Writing, change: DirectoryChange) -> None:
         owner, secrets = change.secrets
         writing.connection.execute(_PUT_SECRETS, (writing.ref(owner), encode_secrets(secrets)))
     if change.enables_endpoint is not None:
-        ref = writing.ref(change.enables_endpoint)
-        writing.connection.execute("UPDATE endpoints SET disabled_at = NULL WHERE organization = ?", (ref,))
+        enable_endpoint(writing, change.enables_endpoint)
 
 
 def _write_others(writing: Writing, change: DirectoryChange) -> None:

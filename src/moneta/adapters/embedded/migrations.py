@@ -49,6 +49,9 @@ CREATE TABLE dead_letters (
 ) STRICT;
 INSERT INTO dead_letters SELECT * FROM dead_letters_1;
 DROP TABLE dead_letters_1;
+ALTER TABLE endpoints ADD COLUMN disabled_reason TEXT;
+ALTER TABLE endpoints ADD COLUMN failing_since INTEGER;
+UPDATE endpoints SET disabled_reason = 'gone' WHERE disabled_at IS NOT NULL;
 """
 
 MIGRATIONS: Final[Mapping[int, str]] = {2: _TO_VERSION_2}

@@ -176,7 +176,9 @@ CREATE INDEX keys_compromised ON keys (compromised_seq) WHERE compromised_seq IS
 CREATE TABLE endpoints (
     organization INTEGER PRIMARY KEY REFERENCES names,
     secrets BLOB,
-    disabled_at INTEGER
+    disabled_at INTEGER,
+    disabled_reason TEXT,
+    failing_since INTEGER
 ) STRICT;
 CREATE TABLE mpasses (
     mpass INTEGER PRIMARY KEY REFERENCES names,

@@ -118,6 +118,8 @@ def _measure_backlog(found: Figures, hub: Hub, now_ms: int) -> None:
     found.set(metrics.DELIVERIES_PENDING, to=deliveries.pending)
     found.set(metrics.DELIVERIES_DUE_AGE, to=_age_s(deliveries.due_at, now_ms))
     found.set(metrics.DELIVERIES_DEAD, to=deliveries.dead)
+    for standing, count in hub.directory.endpoint_counts().items():
+        found.set(metrics.ENDPOINTS, standing, to=count)
 
 
 def _age_s(since_ms: int | None, now_ms: int) -> float:

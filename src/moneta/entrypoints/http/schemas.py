@@ -370,6 +370,15 @@ class SecretDocument(Struct, forbid_unknown_fields=True):
     previous_until: Seconds
 
 
+class WebhookStanding(Struct, forbid_unknown_fields=True):
+    """How the organization's endpoint stands; ``reason`` says why it is disabled: 410, or 5 days of failures alone."""
+
+    status: Literal["enabled", "failing", "disabled"]
+    failing_since: Seconds | None
+    disabled_at: Seconds | None
+    reason: Literal["gone", "failing"] | None
+
+
 class OrganizationDocument(Struct, forbid_unknown_fields=True, rename=ADR_NAMES):
     """An organization: ``mic`` of a membership organization, ``mpc`` of a publisher."""
 
@@ -384,6 +393,7 @@ class OrganizationDocument(Struct, forbid_unknown_fields=True, rename=ADR_NAMES)
     industries: list[str]
     policies: Object
     keys: list[KeyDocument]
+    webhook: WebhookStanding
     mic: Code | UnsetType = UNSET
     mpc: Code | UnsetType = UNSET
 

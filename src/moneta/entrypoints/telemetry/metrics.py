@@ -194,7 +194,8 @@ ENDPOINTS_DISABLED: Final = _counter(
     "moneta_endpoints_disabled",
     Source.DELIVERER,
     "endpoints",
-    "Endpoints disabled since nothing can be delivered to them",
+    "Endpoints disabled: `gone` by a 410, `failing` after 5 days of nothing but failures",
+    "reason",
 )
 
 # The store, at the moment of asking.
@@ -221,6 +222,13 @@ DELIVERIES_DUE_AGE: Final = _gauge(
 )
 DELIVERIES_DEAD: Final = _gauge(
     "moneta_deliveries_dead", Source.SCRAPE, "deliveries", "Deliveries that are not tried again, counted up to 100,000"
+)
+ENDPOINTS: Final = _gauge(
+    "moneta_endpoints",
+    Source.SCRAPE,
+    "endpoints",
+    "Endpoints whose last attempt failed (`failing`), and those that are `disabled`",
+    "status",
 )
 DEAD_LETTERS: Final = _gauge(
     "moneta_dead_letters", Source.SCRAPE, "events", "Events that wait for an operator, counted up to 100,000"

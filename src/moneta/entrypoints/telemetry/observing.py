@@ -5,7 +5,7 @@ Figures are taken of every batch; log lines of single events and attempts only w
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, ParamSpec
 
 import msgspec
@@ -23,6 +23,8 @@ from moneta.application.ports import (
     Observer,
     QueuedEvent,
 )
+from moneta.domain.endpoints import DisabledReason
+from moneta.domain.identifiers import OrganizationId
 from moneta.entrypoints.telemetry import metrics
 from moneta.entrypoints.telemetry.figures import Figures
 
@@ -81,7 +83,12 @@ class HubObserver(Observer):
 
     @override
     @_harmless
-    def attempted(self, due: Sequence[DueDelivery], results: Sequence[AttemptResult]) -> None:
+    def attempted(
+        self,
+        due: Sequence[DueDelivery],
+        results: Sequence[AttemptResult],
+        disabled: Mapping[OrganizationId, DisabledReason],
+    ) -> None:
         firsts = [one for one in zip(due, results, strict=True) if one[0].attempts_done == 0]
         waits = [max(0, result.attempt.at - first.owed.owed_at) / 1000 for first, result in firsts]
         self._figures.observe(metrics.ATTEMPTS_PER_WRITE, (len(results),))
@@ -93,7 +100,8 @@ class HubObserver(Observer):
             if status is not DeliveryStatus.PENDING:
                 self._figures.count(metrics.DELIVERIES_SETTLED, status, by=count)
         self._count(metrics.ANSWERS_ACCEPTED, sum(one.answer is not None for one in results))
-        self._count(metrics.ENDPOINTS_DISABLED, len({one.organization_id for one in results if one.disables_endpoint}))
+        for reason, count in Counter(disabled.values()).items():
+            self._figures.count(metrics.ENDPOINTS_DISABLED, reason, by=count)
 
     @override
     @_harmless

@@ -8,7 +8,7 @@ Whatever goes wrong with one delivery is logged, and costs that one its turn: it
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final, TypeVar, TypeVarTuple
@@ -18,6 +18,7 @@ import structlog
 from moneta.application.deliver_webhooks import PreparedAttempt, prepare_attempts, record_attempts, sign_of
 from moneta.application.ports import Answer, DueDelivery, Hub, NoAnswer, Sender
 from moneta.domain.circuits import CircuitState
+from moneta.domain.endpoints import DisabledReason
 from moneta.domain.errors import StoreUnavailableError
 from moneta.domain.identifiers import OrganizationId, UnixMillis
 from moneta.domain.limits import (
@@ -179,27 +180,32 @@ class DeliveryPump:
     async def _record(self, batch: Sequence[Came]) -> None:
         for _ in range(RECORD_TRIES_MAX):
             try:
-                await self._in_thread(self._write, batch)
+                disabled = await self._in_thread(self._write, batch)
             except StoreUnavailableError as error:
                 log.warning("store_unavailable", detail=str(error))
                 await asyncio.sleep(STORE_PAUSE_S)
             else:
                 self._on_answer()
+                self._tell_disabled(disabled)
                 return
         log.error("attempts_not_recorded", count=len(batch))  # their leases end, and they are sent again
 
-    def _write(self, batch: Sequence[Came]) -> None:
+    def _tell_disabled(self, disabled: Mapping[OrganizationId, DisabledReason]) -> None:
+        for organization, reason in disabled.items():
+            log.warning("endpoint_disabled", organization_id=organization, reason=reason)
+            self._places.forget(organization)
+
+    def _write(self, batch: Sequence[Came]) -> Mapping[OrganizationId, DisabledReason]:
         try:
-            record_attempts(self._hub, batch)
+            return record_attempts(self._hub, batch)
         except StoreUnavailableError:
             raise
         except Exception as error:
             if len(batch) == 1:
                 webhook_id = batch[0][0].due.owed.webhook_id
                 log.exception("attempt_not_recorded", webhook_id=webhook_id, error=type(error).__name__)
-                return
-            for one in batch:
-                self._write([one])
+                return {}
+        return {organization: reason for one in batch for organization, reason in self._write([one]).items()}
 
     def _free(self, batch: Sequence[Came]) -> None:
         for prepared, _ in batch:
