@@ -16,7 +16,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Final
+
+import msgspec
 
 from moneta.application.ingest_events import event_in_answer
 from moneta.application.ports import (
@@ -46,9 +49,8 @@ from moneta.domain.identifiers import (
     UnixMillis,
     UnixSeconds,
 )
-from moneta.domain.limits import ATTEMPT_ANSWER_BYTES_KEPT, RETRY_AFTER_S_MAX, RETRY_SCHEDULE_S
+from moneta.domain.limits import ATTEMPT_ANSWER_BYTES_KEPT, MOMENTS_REMEMBERED_MAX, RETRY_AFTER_S_MAX, RETRY_SCHEDULE_S
 from moneta.signing import base64url, webhooks
-from moneta.signing.chain import to_json
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
 USER_AGENT: Final = "moneta-core"
@@ -117,7 +119,6 @@ def sign_of(came: Answer | NoAnswer, *, now: UnixMillis) -> tuple[Sign, int]:
 
 def message_body(hub: Hub, owed: OwedDelivery, contract: Contract | None) -> bytes:
     """Return the CloudEvent for an owed message: the same bytes at every attempt."""
-    moment = datetime.fromtimestamp(owed.owed_at // 1000, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     shown = None if owed.type is WebhookType.REJECTED else contract
     head = {
         "specversion": "1.0",
@@ -125,7 +126,7 @@ def message_body(hub: Hub, owed: OwedDelivery, contract: Contract | None) -> byt
         "source": hub.base_url,
         "type": owed.type,
         "subject": owed.contract_id or owed.organization_id,
-        "time": moment,
+        "time": _rfc3339(UnixSeconds(owed.owed_at // 1000)),
         "sequence": f"{owed.revision:010d}",
         "datacontenttype": "application/json",
     }
@@ -138,7 +139,15 @@ def message_body(hub: Hub, owed: OwedDelivery, contract: Contract | None) -> byt
     }
     # The problem document is stored as JSON; it is set in as it is, so that all three places show the same bytes.
     problem = b"null" if owed.problem is None else owed.problem
-    return to_json(head)[:-1] + b',"data":' + to_json(data)[:-1] + b',"problem":' + problem + b"}}"
+    return _encoder.encode(head)[:-1] + b',"data":' + _encoder.encode(data)[:-1] + b',"problem":' + problem + b"}}"
+
+
+_encoder: Final = msgspec.json.Encoder()
+
+
+@lru_cache(maxsize=MOMENTS_REMEMBERED_MAX)  # a thousand messages a second have one
+def _rfc3339(moment: UnixSeconds) -> str:
+    return datetime.fromtimestamp(moment, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def contract_jws(contract: Contract) -> Mapping[str, object]:

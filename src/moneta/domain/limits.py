@@ -60,6 +60,7 @@ TOKEN_LEEWAY_S:              Final = 5
 TOKENS_REMEMBERED_MAX:       Final = 4_096
 HEADERS_REMEMBERED_MAX:      Final = 4_096
 ORDERS_REMEMBERED_MAX:       Final = 1_024
+MOMENTS_REMEMBERED_MAX:      Final = 64
 SECRET_OVERLAP_S_MAX:        Final = 24 * 3600
 EXPIRES_IN_S_MAX:            Final = 10 * 366 * 24 * 3600
 EXPIRY_GRACE_S:              Final = 2
