@@ -13,7 +13,7 @@ between the two the entrypoint sends, each on its own, so that a slow endpoint h
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -86,21 +86,25 @@ def prepare_attempts(hub: Hub, due: Sequence[DueDelivery]) -> Sequence[PreparedA
     ]
 
 
-def record_attempts(
-    hub: Hub, attempts: Sequence[tuple[PreparedAttempt, Answer | NoAnswer]]
-) -> Mapping[OrganizationId, DisabledReason]:
-    """Write what came of each attempt, durably, and accept the events that receivers gave in their answers.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What came of recording attempts: the endpoints that are disabled by it, and how many answers became events."""
 
-    Returns the endpoints that are disabled by it.
+    disabled: Mapping[OrganizationId, DisabledReason] = field(default_factory=dict)
+    answers: int = 0
+
+
+def record_attempts(hub: Hub, attempts: Sequence[tuple[PreparedAttempt, Answer | NoAnswer]]) -> Recorded:
+    """Write what came of each attempt, and accept the events that receivers gave in their answers.
 
     Raises:
-        StoreUnavailableError: Nothing of it is known to be durable; the leases end, and all is sent again.
+        StoreUnavailableError: Nothing of it is known to be written; the leases end, and all is sent again.
     """
     position = hub.directory.registry_position()
     results = [_result(hub, prepared, came, position) for prepared, came in attempts]
     disabled = hub.deliveries.record(results)
     hub.observer.attempted([prepared.due for prepared, _ in attempts], results, disabled)
-    return disabled
+    return Recorded(disabled=disabled, answers=sum(result.answer is not None for result in results))
 
 
 def sign_of(came: Answer | NoAnswer, *, now: UnixMillis) -> tuple[Sign, int]:

@@ -19,9 +19,10 @@ from moneta.application.ingest_events import Accepted, EventRequest
 from moneta.application.ports import Randomness
 from moneta.domain.errors import HubBusyError, Refused, StoreUnavailableError, UnavailableError
 from moneta.domain.identifiers import OrganizationId
-from moneta.domain.limits import EVENTS_WAITING_MAX, INGEST_BATCH_MAX
+from moneta.domain.limits import EVENTS_WAITING_MAX, INGEST_BATCH_MAX, INGEST_TURN_MS
 from moneta.entrypoints.http.answers import RETRY_AFTER_S
 from moneta.entrypoints.http.failures import internal_error
+from moneta.entrypoints.pace import Pace
 
 Verdict = Accepted | Refused
 Ingest = Callable[[Sequence[EventRequest]], Sequence[Verdict]]
@@ -56,6 +57,7 @@ class EventBatches:
         self.waiting = 0
         """How many events wait for the next batch."""
         self._is_writing = False
+        self._pace = Pace(INGEST_TURN_MS / 1000)
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="event-writer")
 
     async def accept(self, request: EventRequest, caller_id: OrganizationId) -> Verdict:
@@ -80,9 +82,14 @@ class EventBatches:
         self._writer.shutdown(wait=True)
 
     def _write_next(self, loop: asyncio.AbstractEventLoop) -> None:
+        wait_s = self._pace.wait_s()
+        if wait_s > 0 and 0 < self.waiting < self._batch_max:
+            loop.call_later(wait_s, self._write_next, loop)
+            return
         batch = self._next_batch()
         self._is_writing = bool(batch)
         if batch:
+            self._pace.keep()
             written = loop.run_in_executor(self._writer, self._write, [request for request, _ in batch])
             written.add_done_callback(partial(self._answer, loop, batch))
 

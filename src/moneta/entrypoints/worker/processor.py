@@ -3,6 +3,7 @@
 It sleeps until it is woken, a term is over, or an event that was given back is due; it never polls an idle store.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -18,8 +19,10 @@ from moneta.domain.limits import (
     PROCESS_LEASE_S,
     PROCESS_RETRY_S_MAX,
     PROCESS_TRIES_MAX,
+    PROCESS_TURN_MS,
 )
 from moneta.entrypoints.heartbeats import Heartbeat
+from moneta.entrypoints.pace import Pace
 
 IDLE_S_MAX: Final = 60.0
 WAITING_S: Final = 1.0
@@ -43,6 +46,7 @@ class Processor:
         self._kept: Sequence[QueuedEvent] = ()
         self._in_hand: Sequence[QueuedEvent] = ()
         self._turn_began_at: UnixMillis | None = None
+        self._pace = Pace(PROCESS_TURN_MS / 1000)
 
     def stop(self) -> None:
         """Let the batch under way finish, and ``run`` return."""
@@ -51,6 +55,7 @@ class Processor:
     def run(self) -> None:
         """Work until ``stop``."""
         while not self._is_stopping:  # until stopped
+            time.sleep(self._pace.wait_s())
             self._turn_began_at = self._hub.clock.now_ms()
             try:
                 is_idle = self._turn()
@@ -79,6 +84,7 @@ class Processor:
         events, self._kept = self._kept or hub.queue.take(limit=PROCESS_BATCH_MAX, lease_s=PROCESS_LEASE_S), ()
         self._in_hand = events
         if events:
+            self._pace.keep()
             self._process(events)
         ended += expire_contracts(hub)
         if events or ended:

@@ -8,26 +8,27 @@ Whatever goes wrong with one delivery is logged, and costs that one its turn: it
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Final, TypeVar, TypeVarTuple
 
 import structlog
 
-from moneta.application.deliver_webhooks import PreparedAttempt, prepare_attempts, record_attempts, sign_of
+from moneta.application.deliver_webhooks import PreparedAttempt, Recorded, prepare_attempts, record_attempts, sign_of
 from moneta.application.ports import Answer, DueDelivery, Hub, NoAnswer, Sender
 from moneta.domain.circuits import CircuitState
-from moneta.domain.endpoints import DisabledReason
 from moneta.domain.errors import StoreUnavailableError
 from moneta.domain.identifiers import OrganizationId, UnixMillis
 from moneta.domain.limits import (
     DELIVER_BATCH_MAX,
     DELIVER_LEASE_S,
+    DELIVER_TURN_MS,
     DRAIN_S_MAX,
     RECORD_TRIES_MAX,
+    RECORD_TURN_MS,
 )
 from moneta.entrypoints.heartbeats import Heartbeat
+from moneta.entrypoints.pace import Pace
 from moneta.entrypoints.worker.places import Places
 
 IDLE_S_MAX: Final = 60.0
@@ -56,10 +57,13 @@ class DeliveryPump:
         self._on_answer = on_answer
         self._woken = asyncio.Event()
         self._is_stopping = False
-        self._places = Places(clock_s=asyncio.get_running_loop().time, randomness=hub.randomness)
+        loop = asyncio.get_running_loop()
+        self._places = Places(clock_s=loop.time, randomness=hub.randomness)
+        self._pace = Pace(DELIVER_TURN_MS / 1000, loop.time)
+        self._record_pace = Pace(RECORD_TURN_MS / 1000, loop.time)
         self._sends: set[asyncio.Task[None]] = set()
         self._came: asyncio.Queue[Came] = asyncio.Queue()
-        self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="delivery")
+        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="delivery")
         self._lag_ms = 0
         self._turn_began_at: UnixMillis | None = None
         self._ticked_at = hub.clock.now_ms()
@@ -72,10 +76,11 @@ class DeliveryPump:
         """Deliver until ``stop``."""
         recorder, ticker = asyncio.create_task(self._record_all()), asyncio.create_task(self._tick())
         while not self._is_stopping:  # until stopped
+            await asyncio.sleep(self._pace.wait_s())
             self._woken.clear()
             self._turn_began_at = self._hub.clock.now_ms()
             try:
-                pause_s = await self._turn()
+                pause_s = self._turn()
             except StoreUnavailableError as error:
                 log.warning("store_unavailable", detail=str(error))
                 pause_s = STORE_PAUSE_S
@@ -107,19 +112,22 @@ class DeliveryPump:
             self._ticked_at = self._hub.clock.now_ms()
             await asyncio.sleep(TICK_S)
 
-    async def _turn(self) -> float:
+    def _turn(self) -> float:
         """Start what is due and has a place; return how long there is nothing more to start."""
         free, busy = self._places.free, self._places.busy()
         if free <= 0:
             return IDLE_S_MAX
-        prepared = await self._in_thread(self._take, free, busy, self._places.probed())
+        # On the loop: these are reads of a few messages, which wait for nobody. A hand-over would cost more.
+        prepared = self._take(free, busy, self._places.probed())
         for one in prepared:
             self._start(one)
-        return 0.0 if prepared else await self._idle_s(busy)
+        if prepared:
+            self._pace.keep()
+        return 0.0 if prepared else self._idle_s(busy)
 
-    async def _idle_s(self, busy: frozenset[OrganizationId]) -> float:
+    def _idle_s(self, busy: frozenset[OrganizationId]) -> float:
         """Return how long there is nothing to start, unless a place is given back or something is owed (both wake)."""
-        due_ms = await self._in_thread(partial(self._hub.deliveries.next_due, busy=busy))
+        due_ms = self._hub.deliveries.next_due(busy=busy)
         waits_s = [IDLE_S_MAX, self._places.next_probe_s() or IDLE_S_MAX]
         if due_ms is not None:
             wait_s = (due_ms - self._hub.clock.now_ms()) / 1000
@@ -172,6 +180,8 @@ class DeliveryPump:
     async def _record_all(self) -> None:
         while True:  # until cancelled
             batch = [await self._came.get()]
+            await asyncio.sleep(self._record_pace.wait_s())
+            self._record_pace.keep()
             while not self._came.empty() and len(batch) < DELIVER_BATCH_MAX:
                 batch.append(self._came.get_nowait())
             await self._record(batch)
@@ -180,32 +190,34 @@ class DeliveryPump:
     async def _record(self, batch: Sequence[Came]) -> None:
         for _ in range(RECORD_TRIES_MAX):
             try:
-                disabled = await self._in_thread(self._write, batch)
+                recorded = await self._in_thread(self._write, batch)
             except StoreUnavailableError as error:
                 log.warning("store_unavailable", detail=str(error))
                 await asyncio.sleep(STORE_PAUSE_S)
             else:
-                self._on_answer()
-                self._tell_disabled(disabled)
+                self._tell(recorded)
                 return
         log.error("attempts_not_recorded", count=len(batch))  # their leases end, and they are sent again
 
-    def _tell_disabled(self, disabled: Mapping[OrganizationId, DisabledReason]) -> None:
-        for organization, reason in disabled.items():
+    def _tell(self, recorded: Sequence[Recorded]) -> None:
+        if any(one.answers for one in recorded):
+            self._on_answer()
+        for organization, reason in (item for one in recorded for item in one.disabled.items()):
             log.warning("endpoint_disabled", organization_id=organization, reason=reason)
             self._places.forget(organization)
 
-    def _write(self, batch: Sequence[Came]) -> Mapping[OrganizationId, DisabledReason]:
+    def _write(self, batch: Sequence[Came]) -> Sequence[Recorded]:
+        """Record a batch; one by one if it meets a bug."""
         try:
-            return record_attempts(self._hub, batch)
+            return [record_attempts(self._hub, batch)]
         except StoreUnavailableError:
             raise
         except Exception as error:
             if len(batch) == 1:
                 webhook_id = batch[0][0].due.owed.webhook_id
                 log.exception("attempt_not_recorded", webhook_id=webhook_id, error=type(error).__name__)
-                return {}
-        return {organization: reason for one in batch for organization, reason in self._write([one]).items()}
+                return ()
+        return [recorded for one in batch for recorded in self._write([one])]
 
     def _free(self, batch: Sequence[Came]) -> None:
         for prepared, _ in batch:
