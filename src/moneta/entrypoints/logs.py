@@ -1,13 +1,24 @@
-"""Logs: one JSON object a line on standard error; events in the past tense, no payloads, no secrets."""
+"""Logs: one JSON object a line on standard error; events in the past tense, no payloads, no secrets.
+
+1. Ids are bound once, where a request or a process begins, and stand in every line that it causes. Whatever names a
+   contract has its ``trace_id``: the same in every process, and in traces.
+2. Of an exception only its class and the places it came through are shown: its message may quote anything.
+3. What is logged of single events, attempts and reads is ``debug``, and costs nothing where that is off.
+"""
 
 import logging
 import sys
+import traceback
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, TextIO, cast
+from typing import TYPE_CHECKING, Final, TextIO, cast
+
+from moneta.entrypoints.telemetry.correlation import trace_id_of
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, FilteringBoundLogger
+
+FRAMES_LOGGED: Final = 8
 
 
 def spare_rich() -> None:
@@ -26,9 +37,10 @@ def configure_logs(level: str, *, process: str) -> "FilteringBoundLogger":
         processors=[
             structlog.contextvars.merge_contextvars,
             partial(_add_process, process=process),
+            _add_trace_id,
+            _show_where,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
@@ -57,5 +69,23 @@ class Forgiving:
             self._stream.flush()
 
 
+def failed_at(error: BaseException) -> list[str]:
+    """Return the last places of the traceback, innermost last, without any value."""
+    frames = traceback.extract_tb(error.__traceback__)[-FRAMES_LOGGED:]
+    return [f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in frames]
+
+
 def _add_process(_logger: object, _method: str, event: "EventDict", *, process: str) -> "EventDict":
     return {"process": process, **event}
+
+
+def _add_trace_id(_logger: object, _method: str, event: "EventDict") -> "EventDict":
+    contract_id = event.get("contract_id")
+    return event if contract_id is None else {**event, "trace_id": trace_id_of(str(contract_id))}
+
+
+def _show_where(_logger: object, _method: str, event: "EventDict") -> "EventDict":
+    """Replace an exception by its class and its places. The message is left out (see 2)."""
+    shown = event.pop("exc_info", None)
+    error = shown if isinstance(shown, BaseException) else sys.exc_info()[1] if shown else None
+    return event if error is None else {**event, "error": type(error).__name__, "at": failed_at(error)}

@@ -230,8 +230,11 @@ class _Supervisor:
             os.close(descriptor)
         with suppress(OSError):  # what ps and top call it; on Linux alone
             Path("/proc/self/comm").write_text(f"hub-{child.name}", encoding="ascii")
-        main = importlib.import_module(child.module).main
-        sys.exit(main(self._settings, **child.descriptors))
+        try:
+            sys.exit(importlib.import_module(child.module).main(self._settings, **child.descriptors))
+        except Exception:  # noqa: BLE001  # multiprocessing would print its message, which may quote anything
+            self._log.exception("process_failed", name=child.name)
+            sys.exit(1)
 
     def _wait_until_ready(self) -> bool:
         """Wait until all said ready. A child that dies before that is a fault to show, not one to hide by retrying."""

@@ -16,11 +16,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from typing import Final
 from urllib.parse import quote
 
+import structlog
 from msgspec import Struct
+from structlog.contextvars import bind_contextvars
 
 from moneta.application.access import Operation, authorize, check_right, not_found
 from moneta.application.authenticate import Caller, authenticate
@@ -53,6 +56,8 @@ from moneta.entrypoints.http.requests import (
     query_parameters,
     read_body,
 )
+
+log = structlog.get_logger()
 
 THREADS: Final = 4
 UNAUTHORIZED: Final = 401
@@ -163,6 +168,8 @@ class Calls:
     async def answer(self, route: Route, scope: Scope, receive: Receive) -> Answer:
         """Return the answer to one request that came to ``route``."""
         started = time.perf_counter()
+        # Each request has a task, and so a context, of its own.
+        bind_contextvars(request_id=self._hub.randomness.uuid4(), operation=route.operation_id)
         try:
             answer = await self._answer_known(route, scope, receive)
         except Refused as refusal:
@@ -170,11 +177,14 @@ class Calls:
         except Exception as error:  # noqa: BLE001  # as in ``run``
             answer = self._refused(route.operation, internal_error(error, self._hub.randomness, where=route.operation))
         self._metrics.answered(route.operation, time.perf_counter() - started)
+        is_change = route.method != "GET" and answer.status < 300  # noqa: PLR2004  # done: 2xx (RFC 9110, section 15)
+        (log.info if is_change else log.debug)("call_answered", status=answer.status)
         return answer
 
     async def _answer_known(self, route: Route, scope: Scope, receive: Receive) -> Answer:
         token = bearer_token(scope["headers"])
         caller_id, quota = await self._gate.enter(token)
+        bind_contextvars(caller_id=caller_id)
         if self._of_caller[caller_id] >= CALLS_OF_CALLER_MAX:
             raise HubBusyError("more calls of this caller than can wait", retry_after_s=RETRY_AFTER_S)
         self._of_caller[caller_id] += 1
@@ -196,7 +206,7 @@ class Calls:
             return self._refused(name, HubBusyError("more calls than can wait", retry_after_s=RETRY_AFTER_S))
         self._waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, answer)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, copy_context().run, answer)
         except Refused as refusal:
             return self._refused(name, refusal)
         except TryAgainError:

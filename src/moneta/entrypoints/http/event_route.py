@@ -10,6 +10,7 @@ import time
 from typing import Final
 
 import msgspec
+import structlog
 
 from moneta.application.ingest_events import Accepted, EventRequest
 from moneta.application.ports import Randomness
@@ -28,6 +29,8 @@ PATH: Final = "/event"
 METHODS: Final = ("POST", "OPTIONS")
 ALLOW: Final = ((b"allow", ", ".join(METHODS).encode("ascii")),)
 REPLAYED: Final = ((b"idempotency-replayed", b"true"),)
+
+log = structlog.get_logger()
 
 _encoder: Final = msgspec.json.Encoder()
 
@@ -70,10 +73,18 @@ class EventRoute:
                 self._gate.callers.forget(token)
             return self._refused(verdict, quota)
         self._metrics.accepted(is_replay=verdict.is_replay)
+        log.debug(
+            "event_accepted",
+            event_id=verdict.event_id,
+            contract_id=verdict.contract_id,
+            caller_id=caller_id,
+            is_replay=verdict.is_replay,
+        )
         return accepted_answer(verdict, quota)
 
     def _refused(self, refusal: Refused, headers: AnswerHeaders = ()) -> Answer:
         self._metrics.refused(PATH, refusal.code)
+        log.debug("request_refused", route=PATH, code=refusal.code)
         allow = ALLOW if isinstance(refusal, MethodNotAllowedError) else ()
         return problem_answer(refusal, headers=(*allow, *headers))
 

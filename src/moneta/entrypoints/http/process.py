@@ -30,7 +30,8 @@ def main(settings: Settings, *, lifeline: int, processor: int, deliverer: int, r
     configure_logs(settings.log_level, process="web")
     threading.Thread(target=_follow, args=(lifeline,), daemon=True, name="lifeline").start()
     figures = Figures(Source.WEB)
-    with embedded(settings, observer=HubObserver(figures, system_clock())) as hub:
+    observer = HubObserver(figures, system_clock(), is_verbose=settings.log_level == "debug")
+    with embedded(settings, observer=observer) as hub:
         serve(
             hub,
             listener=socket.socket(fileno=listener),

@@ -56,11 +56,12 @@ def _harmless(note: Callable[Parameters, None]) -> Callable[Parameters, None]:
 
 
 class HubObserver(Observer):
-    """Fills ``figures``. One a process."""
+    """Fills ``figures``. One a process. ``is_verbose``: single events and attempts are logged too."""
 
-    def __init__(self, figures: Figures, clock: Clock) -> None:
+    def __init__(self, figures: Figures, clock: Clock, *, is_verbose: bool = False) -> None:
         self._figures = figures
         self._clock = clock
+        self._is_verbose = is_verbose
 
     @override
     @_harmless
@@ -80,6 +81,9 @@ class HubObserver(Observer):
         self._count_outcomes([change for _, change in made])
         self._count(metrics.COMMIT_CONFLICTS, outcomes.count(Committed.CONFLICT))
         self._count(metrics.CHANGES_REPEATED, outcomes.count(Committed.DUPLICATE))
+        if self._is_verbose:
+            for event, change in made:
+                _log_change(event, change)
 
     @override
     @_harmless
@@ -102,12 +106,17 @@ class HubObserver(Observer):
         self._count(metrics.ANSWERS_ACCEPTED, sum(one.answer is not None for one in results))
         for reason, count in Counter(disabled.values()).items():
             self._figures.count(metrics.ENDPOINTS_DISABLED, reason, by=count)
+        for one, result in zip(due, results, strict=True):
+            if self._is_verbose or result.status is DeliveryStatus.DEAD:
+                _log_attempt(one, result)
 
     @override
     @_harmless
     def failed(self, event: QueuedEvent, *, is_buried: bool) -> None:
         self._figures.count(metrics.EVENTS_FAILED)
         self._count(metrics.EVENTS_BURIED, int(is_buried))
+        if is_buried:
+            log.error("event_buried", event_id=event.event_id, contract_id=event.contract_id, tries=event.tries)
 
     @override
     @_harmless
@@ -131,6 +140,36 @@ class HubObserver(Observer):
     def _count(self, metric: metrics.Metric, by: int) -> None:
         if by:
             self._figures.count(metric, by=by)
+
+
+def _log_change(event: QueuedEvent | None, change: Change) -> None:
+    event_id = None if event is None else event.event_id
+    if change.outcome is not None and change.outcome.problem is not None:
+        code = _problem.decode(change.outcome.problem).code
+        log.debug("event_rejected", event_id=event_id, contract_id=change.contract_id, code=code)
+    elif change.step is not None:
+        revision, status = change.step.revision, change.status
+        log.debug(
+            "contract_committed", event_id=event_id, contract_id=change.contract_id, revision=revision, status=status
+        )
+    else:
+        log.debug("event_processed", event_id=event_id, contract_id=change.contract_id)
+
+
+def _log_attempt(due: DueDelivery, result: AttemptResult) -> None:
+    facts = {
+        "webhook_id": result.webhook_id,
+        "contract_id": due.owed.contract_id,
+        "organization_id": result.organization_id,
+        "type": due.owed.type,
+        "attempt": due.attempts_done + 1,
+        "result": result_class(result),
+        "duration_ms": result.attempt.duration_ms,
+    }
+    if result.status is DeliveryStatus.DEAD:
+        log.warning("delivery_died", **facts)
+    else:
+        log.debug("delivery_attempted", **facts)
 
 
 def result_class(result: AttemptResult) -> str:

@@ -46,7 +46,8 @@ def main(settings: Settings, *, lifeline: int, wake: int, processor: int, ready:
 async def _work(settings: Settings, *, lifeline: int, wake: int, processor: int, ready: int) -> None:
     loop = asyncio.get_running_loop()
     figures = Figures(Source.DELIVERER)
-    with embedded(settings, observer=HubObserver(figures, system_clock())) as hub:
+    observer = HubObserver(figures, system_clock(), is_verbose=settings.log_level == "debug")
+    with embedded(settings, observer=observer) as hub:
         pump = DeliveryPump(hub, http_sender(settings), on_answer=waker(processor))
         _on_readable(loop, wake, pump.wake)
         _on_readable(loop, lifeline, pump.stop, at_end=pump.stop)

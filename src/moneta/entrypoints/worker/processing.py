@@ -41,7 +41,8 @@ def main(settings: Settings, *, lifeline: int, wake: int, deliverer: int, ready:
 
 def _work(settings: Settings, pipes: Pipes, *, deliverer: int, ready: int) -> None:
     figures = Figures(Source.PROCESSOR)
-    with embedded(settings, observer=HubObserver(figures, system_clock())) as hub:
+    observer = HubObserver(figures, system_clock(), is_verbose=settings.log_level == "debug")
+    with embedded(settings, observer=observer) as hub:
         processor = Processor(hub, on_progress=waker(deliverer), wait=pipes.wait)
         pipes.on_stop(processor.stop)
         beats = Beats(settings.data_dir, figures, processor.heartbeat)

@@ -105,9 +105,9 @@ class Processor:
         log.error(
             "event_failed",
             event_id=event.event_id,
+            contract_id=event.contract_id,
             source=event.source,
             tries=event.tries,
-            error=type(error).__name__,
             exc_info=error,
         )
         is_buried = event.tries >= PROCESS_TRIES_MAX

@@ -149,9 +149,10 @@ class DeliveryPump:
             return prepare_attempts(self._hub, due)
         except StoreUnavailableError:
             raise
-        except Exception as error:
+        except Exception:
             if len(due) == 1:
-                log.exception("delivery_failed", webhook_id=due[0].owed.webhook_id, error=type(error).__name__)
+                owed = due[0].owed
+                log.exception("delivery_failed", webhook_id=owed.webhook_id, contract_id=owed.contract_id)
                 return ()
         return [prepared for one in due for prepared in self._prepare([one])]
 
@@ -165,7 +166,8 @@ class DeliveryPump:
         try:
             came = await self._sender.send(prepared.request)
         except Exception as error:  # a bug of the sender's must not keep the place for ever
-            log.exception("send_failed", error=type(error).__name__)
+            owed = prepared.due.owed
+            log.exception("send_failed", webhook_id=owed.webhook_id, contract_id=owed.contract_id)
             came = NoAnswer(reason="internal", detail=type(error).__name__, duration_ms=0)
         self._judge(prepared, came, is_probe=is_probe)
         self._came.put_nowait((prepared, came))
@@ -212,10 +214,10 @@ class DeliveryPump:
             return [record_attempts(self._hub, batch)]
         except StoreUnavailableError:
             raise
-        except Exception as error:
+        except Exception:
             if len(batch) == 1:
-                webhook_id = batch[0][0].due.owed.webhook_id
-                log.exception("attempt_not_recorded", webhook_id=webhook_id, error=type(error).__name__)
+                owed = batch[0][0].due.owed
+                log.exception("attempt_not_recorded", webhook_id=owed.webhook_id, contract_id=owed.contract_id)
                 return ()
         return [recorded for one in batch for recorded in self._write([one])]
 
