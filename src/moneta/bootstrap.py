@@ -10,7 +10,8 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Final
 
-from moneta.adapters.embedded import keyfiles, store
+from moneta.adapters.embedded import backup, keyfiles, store
+from moneta.adapters.embedded.backup import Manifest, OnProgress
 from moneta.adapters.system import SystemClock, SystemRandomness
 from moneta.application.ports import (
     Clock,
@@ -119,6 +120,24 @@ def reclaim_events(data_dir: Path) -> None:
 def migrate_embedded(data_dir: Path) -> bool:
     """Bring an older store forward; tell whether there was anything to do. See ``store.migrate``."""
     return store.migrate(data_dir)
+
+
+def back_up(data_dir: Path, out: Path, *, with_keys: bool, on_progress: OnProgress) -> Manifest:
+    """Make a backup of a hub that may be running. See ``backup.make_backup``."""
+    plan = backup.Plan(
+        data_dir=data_dir, out=out, with_keys=with_keys, clock=SystemClock().now_ms, on_progress=on_progress
+    )
+    return backup.make_backup(plan)
+
+
+def verify_backup(folder: Path, *, is_quick: bool, on_progress: OnProgress) -> Manifest:
+    """Return the manifest of a sound backup. See ``backup.verify_backup``."""
+    return backup.verify_backup(folder, is_quick=is_quick, on_progress=on_progress)
+
+
+def restore_backup(folder: Path, data_dir: Path, *, on_progress: OnProgress) -> Manifest:
+    """Put a backup where ``moneta up`` can run on it. See ``backup.restore_backup``."""
+    return backup.restore_backup(folder, data_dir, on_progress=on_progress)
 
 
 def identity_key(data_dir: Path, identity_id: str) -> PrivateKey:

@@ -21,6 +21,10 @@ ASKED_FOR = {
     "moneta token",
     "moneta identity add",
     "moneta migrate",
+    "moneta retention",
+    "moneta backup",
+    "moneta backup verify",
+    "moneta restore",
     "moneta keys new",
     "moneta keys show",
     "moneta sign",
@@ -62,7 +66,7 @@ def test_an_example_is_a_command_that_is_understood(name, line):
     line = line.removeprefix("export MONETA_TOKEN=$(").removesuffix(")").partition(" > ")[0]
     _, *arguments = shlex.split(line)
     command, words = ROOT, []
-    while hasattr(command, "commands"):
+    while arguments and arguments[0] in getattr(command, "commands", {}):
         command = command.commands[arguments[0]]
         words.append(arguments.pop(0))
     assert command.make_context(command.name, arguments).params

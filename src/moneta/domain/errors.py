@@ -45,6 +45,10 @@ class RetentionError(MonetaError):
     """What is over would be forgotten sooner than something else needs it. Only an operator can mend the settings."""
 
 
+class BackupError(MonetaError):
+    """A backup can't be made, is not sound, or can't be put where it should go. The text says what to do."""
+
+
 # Malformed: the bytes are not what the protocol says they are.
 
 

@@ -94,6 +94,8 @@ KEEP_ANSWERS_DAYS:           Final = 30
 KEEP_DAYS_MAX:               Final = 36_500
 FORGET_BATCH_MAX:            Final = 128
 FORGET_EVERY_S:              Final = 3_600
+CHECKED_CONTRACTS_MAX:       Final = 1_000
+BACKUP_WAL_BYTES_MAX:        Final = 2 * 1024**3
 
 HEAD_BYTES_MAX:              Final = 32 * 1024
 HEAD_S_MAX:                  Final = 10

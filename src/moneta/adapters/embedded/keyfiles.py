@@ -13,7 +13,7 @@ The rules:
 import os
 import secrets
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final, Self
 
@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from moneta.application.ports import PublishedKey
 from moneta.domain.errors import MonetaError, WeakKeyError
-from moneta.domain.identifiers import UnixSeconds
+from moneta.domain.identifiers import KeyId, UnixSeconds
 from moneta.domain.limits import (
     PRIVATE_FILE_BYTES_MAX,
 )
@@ -57,7 +57,7 @@ def write_private_file(path: Path, content: bytes) -> None:
         os.link(draft, path)
     finally:
         draft.unlink()
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def read_private_file(path: Path) -> bytes:
@@ -88,7 +88,8 @@ def _check_private(path: Path, found: os.stat_result) -> None:
         raise KeyFileError(f"{path}: expected a file of user {os.geteuid()}, got one of {found.st_uid}")
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory durable."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -146,6 +147,15 @@ class FileSigner:
     def published(self) -> Sequence[PublishedKey]:
         """See Signer.published."""
         return self._published
+
+
+def published_keys(data_dir: Path) -> Mapping[KeyId, PublicKey]:
+    """Return every key that the hub ever signed with, the current one first, without its private half.
+
+    Raises:
+        KeyFileError: The file is missing, not private, or not what it should be.
+    """
+    return {KeyId(one.public.key_id): one.public for one in _read_published(data_dir / SIGNING_KEYS_FILE)}
 
 
 def _pem_path(data_dir: Path, key: PublicKey) -> Path:

@@ -1,6 +1,7 @@
-"""The commands that keep a hub well: ``migrate``, ``retention``."""
+"""The commands that keep a hub well: ``backup``, ``restore``, ``migrate``, ``retention``."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -15,11 +16,37 @@ from moneta.entrypoints.cli.options import (
     keep_days,
 )
 
+if TYPE_CHECKING:
+    from moneta.entrypoints.cli.operations import Report
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+BackupDir = Annotated[Path, typer.Argument(metavar="BACKUP", help="The backup's directory.", show_default=False)]
+
+KEYS_WARNING = """\
+This backup holds the hub's PRIVATE KEYS: whoever reads it can sign as Moneta. Keep it as you keep the keys themselves,
+encrypted where others can reach it; or make it with --without-keys, and keep the keys elsewhere."""
+NO_KEYS_WARNING = """\
+This backup holds NO KEYS: the hub can't start without signing-*.pem, sealing.key and identities/*.pem of its data
+directory. Keep them elsewhere; put them back after moneta restore, with mode 0600."""
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
+    backup = typer.Typer(
+        invoke_without_command=True,
+        epilog=examples(
+            "moneta backup --data hub --out backups/monday",
+            "moneta backup --data hub --out backups/tuesday --without-keys --json",
+        ),
+    )
+    backup.callback()(back_up)
+    backup.command(
+        "verify", epilog=examples("moneta backup verify backups/monday", "moneta backup verify --quick backups/monday")
+    )(verify_backup)
+    app.add_typer(backup, name="backup")
+    app.command("restore", epilog=examples("moneta restore --from backups/monday --data hub-restored"))(restore)
     app.command("migrate", epilog=examples("moneta migrate --data hub"))(migrate)
     app.command(
         "retention",
@@ -27,6 +54,57 @@ def add_to(app: typer.Typer) -> None:
             "moneta retention --data hub --dry-run", "moneta retention --data hub --keep-deliveries-days 7 --json"
         ),
     )(retention)
+
+
+def back_up(
+    context: typer.Context,
+    *,
+    data: Annotated[Path | None, typer.Option("--data", metavar="DIR", help="The hub's data directory.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The new backup's directory.")] = None,
+    without_keys: Annotated[bool, typer.Option("--without-keys", help="Leave the private keys out.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Copy the hub as it is at one moment, while it runs, and check the copy. It is whole, or not there."""
+    from moneta.entrypoints.cli import operations  # noqa: PLC0415  # see the package's docstring
+
+    if context.invoked_subcommand is not None:
+        return
+    if data is None or out is None:
+        raise typer.BadParameter("give --data DIR and --out DIR, or: moneta backup verify BACKUP")
+    _show(operations.back_up(data, out, with_keys=not without_keys), as_json=as_json)
+
+
+def verify_backup(
+    backup: BackupDir,
+    *,
+    is_quick: Annotated[
+        bool, typer.Option("--quick", help="Leave out whether every index fits its table, most of the time.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Check a backup: each file by its digest, the store's pages, references and log, contracts by their signatures."""
+    from moneta.entrypoints.cli import operations  # noqa: PLC0415  # see the package's docstring
+
+    _show(operations.verify_backup(backup, is_quick=is_quick), as_json=as_json)
+
+
+def restore(
+    backup: Annotated[Path, typer.Option("--from", metavar="BACKUP", help="The backup.", show_default=False)],
+    data: DataDir,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Make a data directory from a backup, checked before and after. What came later than the backup is not in it."""
+    from moneta.entrypoints.cli import operations  # noqa: PLC0415  # see the package's docstring
+
+    _show(operations.restore(backup, data), as_json=as_json)
+    typer.echo(f"Next: see that no other hub runs on a copy of it, then moneta up --data {data}", err=True)
+
+
+def _show(report: "Report", *, as_json: bool) -> None:
+    for line in (report.document.decode(),) if as_json else report.lines:
+        typer.echo(line)
+    typer.echo(KEYS_WARNING if report.has_keys else NO_KEYS_WARNING, err=True)
 
 
 def migrate(data: DataDir) -> None:

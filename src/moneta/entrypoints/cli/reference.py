@@ -32,10 +32,9 @@ def page(text: str) -> str:
 def commands(name: str, command: Command) -> Iterator[tuple[str, Command]]:
     """Return each command that does something, by its whole name."""
     subcommands = getattr(command, "commands", None)
-    if subcommands is None:
+    if subcommands is None or command.invoke_without_command:
         yield name, command
-        return
-    for word, subcommand in subcommands.items():
+    for word, subcommand in (subcommands or {}).items():
         yield from commands(f"{name} {word}", subcommand)
 
 
