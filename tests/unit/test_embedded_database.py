@@ -59,7 +59,7 @@ DURABLE = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_tim
     ("kind", "expected"),
     [
         ("write", DURABLE | {"query_only": 0}),
-        ("lease", DURABLE | {"synchronous": 1, "query_only": 0}),
+        ("write_unsynced", DURABLE | {"synchronous": 1, "query_only": 0}),
         ("read", DURABLE | {"query_only": 1}),
     ],
 )
@@ -101,7 +101,7 @@ def test_a_transaction_that_raises_leaves_nothing(store):
         connection.execute("INSERT INTO names (name) VALUES ('x')")
         raise ZeroDivisionError
 
-    for transaction in (store.database.write, store.database.lease):
+    for transaction in (store.database.write, store.database.write_unsynced):
         with pytest.raises(ZeroDivisionError), transaction() as connection:
             fail(connection)
     with store.database.read() as connection:

@@ -470,7 +470,10 @@ class DeliveryStore(Protocol):
         """
 
     def record(self, results: Sequence[AttemptResult]) -> Mapping[OrganizationId, DisabledReason]:
-        """Write attempts, and accept the answers among them, each whole or not at all; one fsync for them all.
+        """Write attempts, and accept the answers among them, each whole or not at all, in one write.
+
+        Nobody is told of it, so a store may forget it in a power cut: then those messages are sent again, under their
+        ids, and answered again.
 
         A delivered one clears its endpoint's ``failing_since``, a failed one sets it unless it is set, and may disable
         the endpoint (``AttemptResult``). What almost every attempt finds as it leaves it costs no write.

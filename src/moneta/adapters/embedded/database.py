@@ -100,24 +100,29 @@ class Database:
         Raises:
             StoreUnavailableError: The disk is full or failing: nothing is known to be durable.
         """
+        with self._observed(FULL) as connection:
+            yield connection
+
+    @contextmanager
+    def write_unsynced(self) -> Iterator[apsw.Connection]:
+        """Give a transaction that is atomic and visible, and lost in a power cut unless another one follows it.
+
+        For what may be done again when it is forgotten. It costs no fsync (``synchronous=NORMAL``), during which nobody
+        else could write. A later commit of ``write`` syncs the whole WAL, these frames in it: so order is kept, and
+        nothing acknowledged rests on what is not synced.
+        """
+        with self._observed(NORMAL) as connection:
+            yield connection
+
+    @contextmanager
+    def _observed(self, synchronous: int) -> Iterator[apsw.Connection]:
         asked = time.perf_counter()
-        with self._exclusive(), self._transaction(FULL) as connection:
+        with self._exclusive(), self._transaction(synchronous) as connection:
             began = time.perf_counter()
             yield connection
             committing = time.perf_counter()
         ended = time.perf_counter()
         self._observer.written(wait_s=began - asked, write_s=ended - began, sync_s=ended - committing)
-
-    @contextmanager
-    def lease(self) -> Iterator[apsw.Connection]:
-        """Give a transaction that is atomic and visible, but may be forgotten in a power cut.
-
-        For leases alone: losing one only means that its message is taken again earlier. It costs no fsync
-        (``synchronous=NORMAL``), and takes none from the others: a later commit of ``write`` syncs the whole WAL, these
-        frames in it, so that order is kept and nothing acknowledged rests on what is not synced.
-        """
-        with self._exclusive(), self._transaction(NORMAL) as connection:
-            yield connection
 
     @contextmanager
     def rebuild(self) -> Iterator[apsw.Connection]:

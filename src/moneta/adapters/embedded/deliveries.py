@@ -108,9 +108,9 @@ class SQLiteDeliveryStore:
         return due
 
     def record(self, results: Sequence[AttemptResult]) -> Mapping[OrganizationId, DisabledReason]:
-        """See DeliveryStore.record."""
+        """See DeliveryStore.record. A power cut may forget what was not synced by then: whatever follows from it is."""
         disabled: dict[OrganizationId, DisabledReason] = {}
-        with self._database.write() as connection:
+        with self._database.write_unsynced() as connection:
             writing, received_at = Writing(connection), self._clock.now_ms()
             done = [_record(connection, result) for result in results]
             for result in results:

@@ -164,7 +164,7 @@ class SQLiteEventQueue:
     def release(self, events: Sequence[QueuedEvent], *, delay_s: int) -> None:
         """See EventQueue.release."""
         held = [handle for handle in map(_parse_handle, [event.handle for event in events]) if self._holds(*handle)]
-        with self._database.lease() as connection:
+        with self._database.write_unsynced() as connection:
             ready_at = self._clock.now_ms() + delay_s * 1000
             connection.executemany(_RELEASE, [(ready_at, tries, event) for event, tries in held])
         self._in_hand.put_down([event for event, _ in held])
@@ -194,7 +194,7 @@ class SQLiteEventQueue:
         """
         if events:
             delay_s = PROCESS_RETRY_S_MAX if is_delayed else 0
-            with self._database.lease() as connection:
+            with self._database.write_unsynced() as connection:
                 later = self._clock.now_ms() + delay_s * 1000
                 bindings = [(FORGOTTEN_TRIES_MAX, later, event) for event in events]
                 connection.executemany(_COUNT_TRY, bindings)

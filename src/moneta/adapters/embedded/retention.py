@@ -90,7 +90,7 @@ class SQLiteRetentionStore:
         with self._database.read() as connection:  # Most looks find nothing, and should not wait for the writer.
             numbers, last = _over(rows(connection, kind.oldest, place), before=before, limit=limit)
         if numbers and not is_trial:
-            with self._database.lease() as connection:
+            with self._database.write_unsynced() as connection:
                 # Looked at again: a delivery that was over may be on its way once more.
                 numbers, last = _over(rows(connection, kind.oldest, place), before=before, limit=limit)
                 _forget(connection, kind, numbers)
