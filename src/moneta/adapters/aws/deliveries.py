@@ -179,7 +179,7 @@ class DynamoDBDeliveryStore:
             new = {organization for organization, _ in chunk} - asked
             asked |= new
             left |= self._endpoints.look_at(new)
-            yield from (entry for one, entry in chunk if one not in left or is_of_endpoint(entry))
+            yield from (entry for one, entry in chunk if one not in left or is_of_endpoint(entry["contract_id"]))
 
     def _due_lines(self, now: UnixMillis, busy: frozenset[OrganizationId]) -> Iterator[Line]:
         """Give each line that something is due in, once."""
@@ -360,11 +360,12 @@ def is_pending(item: Item) -> bool:
 def _fairly(lines: Sequence[Line], probed: frozenset[OrganizationId]) -> Iterator[Line]:
     """Give the lines one organization after the other in turn, so that none with many keeps the others waiting.
 
-    Of each organization that is ``probed`` one line alone.
+    Of each organization that is ``probed`` one line alone. An endpoint's tests have a turn of their own.
     """
-    by_organization: dict[OrganizationId, list[Line]] = {}
+    turns_of: dict[str, list[Line]] = {}
     for line in lines:
-        by_organization.setdefault(line[1], []).append(line)
-    shares = (mine[:1] if one in probed else mine for one, mine in by_organization.items())
+        contract_id, organization = line
+        turns_of.setdefault(contract_id if is_of_endpoint(contract_id) else organization, []).append(line)
+    shares = (mine[:1] if one in probed else mine for one, mine in turns_of.items())
     turns = chain.from_iterable(zip_longest(*shares))
     return (line for line in turns if line is not None)

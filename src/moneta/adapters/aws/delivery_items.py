@@ -84,9 +84,9 @@ def line_of(owed: OwedDelivery) -> tuple[ContractId, OrganizationId]:
     return owed.contract_id, owed.organization_id
 
 
-def is_of_endpoint(item: Item) -> bool:
-    """Tell whether a message is about an endpoint, not about a contract."""
-    return str(item["contract_id"]).startswith(OF_ENDPOINT)
+def is_of_endpoint(contract_id: str) -> bool:
+    """Tell whether that is the partition of messages about an endpoint, not of those about a contract."""
+    return contract_id.startswith(OF_ENDPOINT)
 
 
 def organization_of_place(place: str) -> OrganizationId:
@@ -117,7 +117,7 @@ def owed_of_item(item: Item) -> OwedDelivery:
         webhook_id=WebhookId(webhook_id),
         organization_id=OrganizationId(organization),
         type=WebhookType(item["type"]),
-        contract_id=None if is_of_endpoint(item) else item["contract_id"],
+        contract_id=None if is_of_endpoint(item["contract_id"]) else item["contract_id"],
         revision=Revision(int(revision)),
         owed_at=UnixMillis(int(moment)),
         problem=item.get("problem"),
