@@ -213,6 +213,19 @@ def accept(store):
     store.events.accept([EVENT, new_event("second", contract_id="contract-2")])
 
 
+def bury(store):
+    for event in store.queue.take(limit=2, lease_s=60):
+        if event.event_id == "second":
+            store.queue.bury(event, reason="planted")
+        else:
+            store.queue.release([event], delay_s=0)
+
+
+def redrive(store):
+    for letter in store.queue.dead_letters(limit=2).items:
+        store.queue.redrive(letter.letter_id)
+
+
 def release(store):
     store.queue.release(store.queue.take(limit=2, lease_s=60), delay_s=0)
 
@@ -238,6 +251,11 @@ def has_event(store):
     return store.events.find(MO, "second") is not None
 
 
+def has_redriven(store):
+    """Nothing is in two places or in none: what was put aside waits in the queue again."""
+    return store.queue.dead_letters(limit=1).items == [] and store.queue.depth() >= 1
+
+
 def has_contract(store):
     return "contract-1" in store.contracts.read(["contract-1"])
 
@@ -253,6 +271,8 @@ def has_registered(store):
 STEPS = (
     # what is done, and how to tell that it was; None: nothing that must be kept
     (accept, has_event),
+    (bury, None),
+    (redrive, has_redriven),
     (release, None),
     (commit, has_contract),
     (deliver, None),  # forgotten, it is sent again
