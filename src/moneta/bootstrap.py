@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Final
 
-from moneta.adapters.embedded import backup, keyfiles, store
+from moneta.adapters.embedded import backup, examination, keyfiles, store
 from moneta.adapters.embedded.backup import Manifest, OnProgress
 from moneta.adapters.system import SystemClock, SystemRandomness
 from moneta.application.ports import (
@@ -138,6 +138,16 @@ def verify_backup(folder: Path, *, is_quick: bool, on_progress: OnProgress) -> M
 def restore_backup(folder: Path, data_dir: Path, *, on_progress: OnProgress) -> Manifest:
     """Put a backup where ``moneta up`` can run on it. See ``backup.restore_backup``."""
     return backup.restore_backup(folder, data_dir, on_progress=on_progress)
+
+
+def backup_moment(folder: Path) -> int:
+    """Return the moment that a backup shows, in Unix milliseconds. Raises BackupError if it is none."""
+    return backup.Manifest.read(folder).began_at
+
+
+def examine_store(data_dir: Path) -> examination.Examination:
+    """Return what there is to know of a hub's store. See ``examination.examine``."""
+    return examination.examine(data_dir)
 
 
 def identity_key(data_dir: Path, identity_id: str) -> PrivateKey:

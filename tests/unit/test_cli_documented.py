@@ -25,6 +25,7 @@ ASKED_FOR = {
     "moneta backup",
     "moneta backup verify",
     "moneta restore",
+    "moneta doctor",
     "moneta keys new",
     "moneta keys show",
     "moneta sign",

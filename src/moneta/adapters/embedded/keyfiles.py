@@ -158,6 +158,11 @@ def published_keys(data_dir: Path) -> Mapping[KeyId, PublicKey]:
     return {KeyId(one.public.key_id): one.public for one in _read_published(data_dir / SIGNING_KEYS_FILE)}
 
 
+def signing_period_end(data_dir: Path) -> UnixSeconds:
+    """Return when the hub's current key ends. See ``published_keys`` for what it raises."""
+    return _read_published(data_dir / SIGNING_KEYS_FILE)[0].expires_at
+
+
 def _pem_path(data_dir: Path, key: PublicKey) -> Path:
     return data_dir / f"signing-{key.key_id}.pem"
 

@@ -46,6 +46,13 @@ def add_to(app: typer.Typer) -> None:
         "verify", epilog=examples("moneta backup verify backups/monday", "moneta backup verify --quick backups/monday")
     )(verify_backup)
     app.add_typer(backup, name="backup")
+    app.command(
+        "doctor",
+        epilog=examples(
+            "moneta doctor --data hub",
+            "moneta doctor --data hub --url http://127.0.0.1:8080 --backups backups --json",
+        ),
+    )(doctor)
     app.command("restore", epilog=examples("moneta restore --from backups/monday --data hub-restored"))(restore)
     app.command("migrate", epilog=examples("moneta migrate --data hub"))(migrate)
     app.command(
@@ -99,6 +106,25 @@ def restore(
 
     _show(operations.restore(backup, data), as_json=as_json)
     typer.echo(f"Next: see that no other hub runs on a copy of it, then moneta up --data {data}", err=True)
+
+
+def doctor(
+    data: DataDir,
+    *,
+    url: Annotated[str | None, typer.Option("--url", metavar="URL", help="Ask the hub there too.")] = None,
+    backups: Annotated[Path | None, typer.Option("--backups", metavar="DIR", help="Where backups are kept.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Look at a hub, running or not, and say what to do. Ends with 0 if all is well, 1 for warnings, 2 for faults."""
+    from moneta.entrypoints.cli import doctor as doctors  # noqa: PLC0415  # see the package's docstring
+
+    findings = doctors.examine(data, url=url, backups=backups)
+    if as_json:
+        typer.echo(doctors.to_json(findings))
+    else:
+        for one in findings:
+            typer.echo(f"{one.level.name:4}  {one.check}: {one.text}{f' -> {one.advice}' if one.advice else ''}")
+    raise typer.Exit(doctors.worst(findings))
 
 
 def _show(report: "Report", *, as_json: bool) -> None:

@@ -1,0 +1,121 @@
+"""What an operator's doctor asks of a store and of the disk under it. It leaves nothing behind."""
+
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+import apsw
+
+from moneta.adapters.embedded.database import connect, rows, value
+from moneta.adapters.embedded.keyfiles import signing_period_end
+from moneta.adapters.embedded.schema import check_version
+from moneta.domain.identifiers import UnixMillis, UnixSeconds
+
+FSYNCS: Final = 8
+BLOCK_BYTES: Final = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examination:
+    """What was found. Moments are Unix milliseconds, None where there is nothing; ``broken``: of the store."""
+
+    broken: Sequence[str]
+    newest_at: UnixMillis | None
+    oldest_event_at: UnixMillis | None
+    oldest_delivery_at: UnixMillis | None
+    oldest_delivered_at: UnixMillis | None
+    dead_letters: int
+    dead_deliveries: int
+    disabled: Sequence[str]
+    wal_bytes: int
+    store_bytes: int
+    free_bytes: int
+    fsync_ms: float
+    open_files: Sequence[str]
+    signing_until: UnixSeconds
+
+
+def examine(data_dir: Path) -> Examination:
+    """Return what there is to know of a hub's store, running or not.
+
+    Raises:
+        FileNotFoundError: There is none.
+        StoreVersionError, KeyFileError: The hub could not start on it.
+    """
+    path = data_dir / "moneta.db"
+    if not path.is_file():
+        raise FileNotFoundError(f"{data_dir} holds no store; moneta init makes one")
+    wal = path.with_name(f"{path.name}-wal")
+    connection = connect(path, is_reader=True)
+    try:
+        check_version(connection)
+        newest, event, delivery, delivered, letters, dead = rows(connection, _ASKED)[0]
+        return Examination(
+            broken=_broken(connection),
+            newest_at=newest,
+            oldest_event_at=event,
+            oldest_delivery_at=delivery,
+            oldest_delivered_at=delivered,
+            dead_letters=letters,
+            dead_deliveries=dead,
+            disabled=[name for (name,) in rows(connection, _DISABLED)],
+            wal_bytes=wal.stat().st_size if wal.exists() else 0,
+            store_bytes=path.stat().st_size,
+            free_bytes=shutil.disk_usage(data_dir).free,
+            fsync_ms=_fsync_ms(data_dir),
+            open_files=_open_files(data_dir),
+            signing_until=signing_period_end(data_dir),
+        )
+    finally:
+        connection.close()
+
+
+_ASKED: Final = """
+SELECT
+    (SELECT max(at) FROM (
+        SELECT received_at AS at FROM events WHERE event = (SELECT max(event) FROM events)
+        UNION ALL SELECT owed_at FROM deliveries WHERE delivery = (SELECT max(delivery) FROM deliveries)
+    )),
+    (SELECT min(received_at) FROM messages JOIN events USING (event) WHERE ready_at IS NOT NULL),
+    (SELECT min(owed_at) FROM pending JOIN deliveries USING (delivery)),
+    (SELECT max(at) FROM attempts WHERE delivery = (SELECT min(delivery) FROM deliveries WHERE status = 1)),
+    (SELECT count(*) FROM dead_letters),
+    (SELECT count(*) FROM deliveries INDEXED BY deliveries_dead WHERE status = 2)
+"""
+_DISABLED: Final = (
+    "SELECT name FROM endpoints JOIN names ON ref = organization WHERE disabled_at IS NOT NULL ORDER BY 1"
+)
+
+
+def _broken(connection: apsw.Connection) -> Sequence[str]:
+    found = [text for (text,) in rows(connection, "PRAGMA quick_check(5)")]
+    gap = value(connection, "SELECT count(*) <> ifnull(max(leaf), 0) FROM leaves")
+    return [*(text for text in found if text != "ok"), *(["the audit log has a gap"] if gap else [])]
+
+
+def _fsync_ms(folder: Path) -> float:
+    """Return the median time of writing a block durably."""
+    path, took = folder / f".doctor.{os.getpid()}", []
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        for _ in range(FSYNCS):
+            began_at = time.perf_counter()
+            os.write(descriptor, bytes(BLOCK_BYTES))
+            os.fdatasync(descriptor)
+            took.append((time.perf_counter() - began_at) * 1000)
+    finally:
+        os.close(descriptor)
+        path.unlink()
+    return median(took)
+
+
+def _open_files(data_dir: Path) -> Sequence[str]:
+    """Return what others than the owner can read and should not: keys and the store."""
+    private = [data_dir, *data_dir.glob("*.pem"), *data_dir.glob("*.key"), *data_dir.glob("moneta.db*")]
+    private += [*data_dir.glob("identities/*"), *data_dir.glob("signing-keys.json")]
+    return sorted(str(path) for path in private if path.exists() and path.stat().st_mode & 0o077)

@@ -1,0 +1,271 @@
+"""What ``moneta doctor`` looks at: a table of checks, each with what it found and what to do about it."""
+
+import ctypes
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from email.utils import parsedate_to_datetime
+from enum import IntEnum
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from moneta import bootstrap
+from moneta.domain.limits import HEARTBEAT_AGE_S_MAX
+from moneta.domain.retention import DAY_MS
+from moneta.entrypoints.heartbeats import WORKERS, HeartbeatFile
+from moneta.entrypoints.supervisor import StartError, supervisor_lock
+from moneta.settings import Settings
+
+TIME_ERROR: Final = 5
+ADJTIMEX_BYTES: Final = 512
+SKEW_MS_MAX: Final = 5_000
+FREE_BYTES_MIN: Final = 1024**3
+FSYNC_MS_SLOW: Final = 20.0
+WAL_BYTES_LARGE: Final = 256 * 1024**2
+EVENT_WAITS_MS_MAX: Final = 60_000
+DELIVERY_WAITS_MS_MAX: Final = 3_600_000
+KEY_ENDS_DAYS: Final = 30
+BACKUP_AGE_MS_MAX: Final = 26 * 3_600_000
+URL_TIMEOUT_S: Final = 5
+
+
+class Level(IntEnum):
+    """How a check ended; the worst is the exit code."""
+
+    OK = 0
+    WARN = 1
+    FAIL = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patient:
+    """What the checks look at. ``found``: the examination of the store; ``now``: Unix milliseconds."""
+
+    data_dir: Path
+    settings: Settings
+    found: Any  # the adapter's, which only bootstrap may name
+    now: int
+    is_running: bool
+    url: str | None
+    backups: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What one check found. ``advice``: what to do, empty where all is well."""
+
+    check: str
+    level: Level
+    text: str
+    advice: str = ""
+
+
+Verdict = tuple[Level, str, str]
+
+
+def examine(data_dir: Path, *, url: str | None, backups: Path | None) -> Sequence[Finding]:
+    """Return what every check found.
+
+    Raises:
+        MonetaError, FileNotFoundError: The hub could not start there at all; the text says why.
+    """
+    patient = Patient(
+        data_dir=data_dir,
+        settings=Settings.last(data_dir),
+        found=bootstrap.examine_store(data_dir),
+        now=bootstrap.system_clock().now_ms(),
+        is_running=_is_running(data_dir),
+        url=url,
+        backups=backups,
+    )
+    verdicts = ((name, check(patient)) for name, check in CHECKS.items())
+    return [Finding(check=name, level=level, text=text, advice=advice) for name, (level, text, advice) in verdicts]
+
+
+def worst(findings: Sequence[Finding]) -> int:
+    """Return the exit code."""
+    return int(max(one.level for one in findings))
+
+
+def to_json(findings: Sequence[Finding]) -> bytes:
+    """Return the findings for a program."""
+    return msgspec.json.encode([asdict(one) | {"level": one.level.name.lower()} for one in findings])
+
+
+def _store(it: Patient) -> Verdict:
+    if it.found.broken:
+        return Level.FAIL, "; ".join(it.found.broken), "stop the hub; restore the last sound backup: moneta restore"
+    return Level.OK, "every page and the log's numbers are sound", ""
+
+
+def _files(it: Patient) -> Verdict:
+    if it.found.open_files:
+        shown = ", ".join(it.found.open_files[:3])
+        return Level.FAIL, f"others can read {shown}", "chmod go= on it; a key that others could read must be replaced"
+    return Level.OK, "keys and store are their owner's alone", ""
+
+
+def _space(it: Patient) -> Verdict:
+    free, needed = it.found.free_bytes, max(FREE_BYTES_MIN, it.found.store_bytes // 10)
+    level = Level.OK if free >= needed else Level.WARN if free >= needed // 4 else Level.FAIL
+    advice = "" if level is Level.OK else "make room: a full disk stops the hub; moneta retention frees pages for reuse"
+    return level, f"{free:,} bytes are free", advice
+
+
+def _speed(it: Patient) -> Verdict:
+    level = Level.OK if it.found.fsync_ms < FSYNC_MS_SLOW else Level.WARN
+    advice = "" if level is Level.OK else "every 202 waits for this: use a faster disk, or find who else loads it"
+    return level, f"a durable write takes {it.found.fsync_ms:.1f} ms", advice
+
+
+def _wal(it: Patient) -> Verdict:
+    level = Level.OK if it.found.wal_bytes < WAL_BYTES_LARGE else Level.WARN
+    advice = "" if level is Level.OK else "something reads the store for very long: a backup, or a shell left open"
+    return level, f"the WAL has {it.found.wal_bytes:,} bytes", advice
+
+
+def _clock(it: Patient) -> Verdict:
+    newest = it.found.newest_at or 0
+    if newest > it.now + SKEW_MS_MAX:
+        behind = (newest - it.now) // 1000
+        return (
+            Level.FAIL,
+            f"the clock is {behind} s behind the newest row",
+            "set it right before the hub works on",
+        )
+    state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(ADJTIMEX_BYTES))  # all zero: it only asks
+    if state == TIME_ERROR:
+        return Level.WARN, "the kernel says that nothing keeps the clock right", "run chrony or systemd-timesyncd"
+    return Level.OK, "the clock is ahead of the newest row, and kept right", ""
+
+
+def _answer(it: Patient) -> Verdict:
+    if it.url is None:
+        return Level.OK, "not asked: give --url", ""
+    parts = urlsplit(it.url)
+    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+    connection = kind(parts.netloc, timeout=URL_TIMEOUT_S)
+    try:
+        connection.request("GET", f"{parts.path}/ready")
+        answer = connection.getresponse()
+        date = answer.getheader("date")
+    except (OSError, HTTPException) as error:
+        return Level.FAIL, f"{it.url} does not answer: {error}", "is it up, and is this the address?"
+    finally:
+        connection.close()
+    if answer.status >= 300:  # noqa: PLR2004  # RFC 9110, section 15
+        return Level.FAIL, f"{it.url}/ready says {answer.status}", "its body says which part is not ready"
+    skew_ms = 0 if date is None else abs(parsedate_to_datetime(date).timestamp() * 1000 - it.now)
+    if skew_ms > SKEW_MS_MAX:
+        return Level.WARN, f"its clock and this one differ by {skew_ms / 1000:.0f} s", "signatures are judged by time"
+    return Level.OK, f"{it.url} is ready", ""
+
+
+def _processes(it: Patient) -> Verdict:
+    if not it.is_running:
+        return Level.WARN, "no hub runs on this directory", f"moneta up --data {it.data_dir}"
+    beats = {name: HeartbeatFile(it.data_dir, name).read() for name in WORKERS}
+    dead = [name for name, beat in beats.items() if beat is None or it.now - beat.at_ms > HEARTBEAT_AGE_S_MAX * 1000]
+    if dead:
+        return Level.FAIL, f"no sign of life from {', '.join(dead)}", "see the log for process_died; restart the hub"
+    return Level.OK, "every process shows signs of life", ""
+
+
+def _key(it: Patient) -> Verdict:
+    days = (it.found.signing_until - it.now // 1000) // (24 * 3600)
+    level = Level.OK if days > KEY_ENDS_DAYS else Level.WARN if days >= 0 else Level.FAIL
+    advice = "" if level is Level.OK else "partners refuse what it signs after its end: it must be replaced before"
+    return level, f"Moneta's signing key ends in {days} days", advice
+
+
+def _events(it: Patient) -> Verdict:
+    waits_ms = 0 if it.found.oldest_event_at is None else it.now - it.found.oldest_event_at
+    level = Level.OK if waits_ms < EVENT_WAITS_MS_MAX else Level.WARN
+    advice = "" if level is Level.OK else "does the processor work? see the log for event_failed"
+    return level, f"the oldest event waits for {waits_ms // 1000} s", advice
+
+
+def _dead_letters(it: Patient) -> Verdict:
+    level = Level.WARN if it.found.dead_letters else Level.OK
+    advice = "moneta dlq list; after what they died of is mended, moneta dlq redrive" if it.found.dead_letters else ""
+    return level, f"{it.found.dead_letters} events met a bug ten times", advice
+
+
+def _deliveries(it: Patient) -> Verdict:
+    waits_ms = 0 if it.found.oldest_delivery_at is None else it.now - it.found.oldest_delivery_at
+    level = Level.OK if waits_ms < DELIVERY_WAITS_MS_MAX else Level.WARN
+    advice = "" if level is Level.OK else "moneta deliveries list --status pending: ask whose they are"
+    return level, f"the oldest webhook waits for {waits_ms // 1000} s, {it.found.dead_deliveries} are dead", advice
+
+
+def _endpoints(it: Patient) -> Verdict:
+    if it.found.disabled:
+        shown = ", ".join(it.found.disabled[:5])
+        return Level.WARN, f"disabled: {shown}", "ask them to mend it; any change of webhook_url enables it again"
+    return Level.OK, "no endpoint is disabled", ""
+
+
+def _retention(it: Patient) -> Verdict:
+    oldest = it.found.oldest_delivered_at
+    late = oldest is not None and it.now - oldest > (it.settings.keep_deliveries_days + 2) * DAY_MS
+    if late:
+        return Level.WARN, "webhooks are kept longer than they should be", f"moneta retention --data {it.data_dir}"
+    return Level.OK, "nothing is kept longer than it should be", ""
+
+
+def _settings(it: Patient) -> Verdict:
+    loose = [name for name in ("allow_http_webhooks", "allow_private_webhooks") if getattr(it.settings, name)]
+    parts = urlsplit(it.settings.base_url or "")
+    if parts.scheme == "http" and parts.hostname not in {"127.0.0.1", "localhost", "::1"}:
+        loose.append("base_url without TLS")
+    if loose:
+        return Level.WARN, f"for tests alone: {', '.join(loose)}", "start the hub without it in production"
+    return Level.OK, "no setting is for tests alone", ""
+
+
+def _backups(it: Patient) -> Verdict:
+    if it.backups is None:
+        return Level.OK, "not asked: give --backups", ""
+    made = [bootstrap.backup_moment(path.parent) for path in it.backups.glob("*/manifest.json")]
+    if not made:
+        return (
+            Level.WARN,
+            f"{it.backups} holds no backup",
+            f"moneta backup --data {it.data_dir} --out {it.backups}/NAME",
+        )
+    hours = (it.now - max(made)) // 3_600_000
+    level = Level.OK if it.now - max(made) < BACKUP_AGE_MS_MAX else Level.WARN
+    return level, f"the last backup is {hours} hours old", "" if level is Level.OK else "see why the timer does not run"
+
+
+# fmt: off
+CHECKS: Final[dict[str, Callable[[Patient], Verdict]]] = {
+    "store":        _store,
+    "files":        _files,
+    "disk space":   _space,
+    "disk speed":   _speed,
+    "WAL":          _wal,
+    "clock":        _clock,
+    "answer":       _answer,
+    "processes":    _processes,
+    "signing key":  _key,
+    "events":       _events,
+    "dead letters": _dead_letters,
+    "deliveries":   _deliveries,
+    "endpoints":    _endpoints,
+    "retention":    _retention,
+    "settings":     _settings,
+    "backups":      _backups,
+}
+# fmt: on
+
+
+def _is_running(data_dir: Path) -> bool:
+    try:
+        with supervisor_lock(data_dir):
+            return False
+    except StartError:
+        return True
