@@ -117,9 +117,15 @@ def reclaim_events(data_dir: Path) -> None:
         opened.close()
 
 
-def migrate_embedded(data_dir: Path) -> bool:
-    """Bring an older store forward; tell whether there was anything to do. See ``store.migrate``."""
-    return store.migrate(data_dir)
+def migrate_embedded(data_dir: Path, *, keeps_copy: bool, on_progress: OnProgress) -> tuple[bool, Path | None]:
+    """Bring an older store forward; tell whether there was anything to do, and where the older one is kept.
+
+    See ``store.migrate`` for what it raises.
+    """
+    version, kept = store.older_version(data_dir), None
+    if version is not None and keeps_copy:
+        kept = backup.keep_version(data_dir, version, on_progress)
+    return store.migrate(data_dir), kept
 
 
 def back_up(data_dir: Path, out: Path, *, with_keys: bool, on_progress: OnProgress) -> Manifest:

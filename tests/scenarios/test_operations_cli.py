@@ -2,10 +2,12 @@
 
 import json
 
+import apsw
 import pytest
 
 from moneta.settings import Settings
 from tests.running_hub import RunningHub, moneta
+from tests.unit.test_embedded_migrations import VERSION_1
 
 DONE, NO, MISUSED = 0, 1, 2
 
@@ -41,3 +43,23 @@ def test_what_the_hub_was_last_started_with_is_what_retention_by_hand_keeps_to(d
     assert Settings.last(data).keep_events_days == 95
     assert moneta("retention", "--data", data, "--dry-run").returncode == DONE
     assert "got 95" in moneta("retention", "--data", data, "--keep-dead-days", "96").stderr
+
+
+# Migration.
+
+
+def test_a_migration_keeps_the_older_store_and_the_hub_starts(data):
+    new = (data / "moneta.db").rename(data / "new.db")
+    connection = apsw.Connection(str(data / "moneta.db"))
+    connection.execute(VERSION_1).fetchall()
+    connection.close()
+    assert "run moneta migrate" in moneta("up", "--data", data, "--port", "0").stderr
+    done = moneta("migrate", "--data", data, "--json")
+    assert json.loads(done.stdout) == {"migrated": True, "kept": str(data / "moneta.db.version-1")}
+    kept = apsw.Connection(str(data / "moneta.db.version-1"))
+    assert kept.execute("SELECT value FROM meta WHERE name = 'schema_version'").fetchall() == [(1,)]
+    assert kept.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    kept.close()
+    assert json.loads(moneta("migrate", "--data", data, "--json").stdout) == {"migrated": False, "kept": None}
+    assert RunningHub(data).start().stop()[0] == DONE
+    assert new.exists()

@@ -170,6 +170,21 @@ def restore_backup(backup: Path, data_dir: Path, *, on_progress: OnProgress) -> 
     return manifest
 
 
+def keep_version(data_dir: Path, version: int, on_progress: OnProgress) -> Path:
+    """Keep the store as it is beside itself, before a migration, and return where; whole, or not there.
+
+    Raises:
+        StoreUnavailableError: The store can't be read, or there is no room.
+    """
+    kept = data_dir / f"{STORE_FILE}.version-{version}"
+    draft = kept.with_name(f".{kept.name}.partial")
+    draft.unlink(missing_ok=True)  # what broke off before
+    copy_store(data_dir / STORE_FILE, draft, on_progress)
+    draft.replace(kept)
+    sync_directory(data_dir)
+    return kept
+
+
 def copy_store(source: Path, target: Path, on_progress: OnProgress) -> None:
     """Write one moment of a store, which others may be writing, into a new file that needs no WAL.
 

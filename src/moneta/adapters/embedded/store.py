@@ -7,13 +7,20 @@ from typing import Final, Self
 
 from moneta.adapters.embedded import migrations
 from moneta.adapters.embedded.contracts import SQLiteContractStore
-from moneta.adapters.embedded.database import Database
+from moneta.adapters.embedded.database import Database, connect
 from moneta.adapters.embedded.deliveries import SQLiteDeliveryStore
 from moneta.adapters.embedded.directory import SQLiteDirectoryStore
 from moneta.adapters.embedded.events import SQLiteEventQueue, SQLiteEventStore
 from moneta.adapters.embedded.in_hand import InHand, InHandFile
 from moneta.adapters.embedded.retention import SQLiteRetentionStore
-from moneta.adapters.embedded.schema import check_version, create_tables, get_meta, set_meta
+from moneta.adapters.embedded.schema import (
+    SCHEMA_VERSION,
+    check_version,
+    create_tables,
+    get_meta,
+    has_tables,
+    set_meta,
+)
 from moneta.application.ports import Clock, Observer
 
 FILE_NAME: Final = "moneta.db"
@@ -113,6 +120,20 @@ def migrate(data_dir: Path) -> bool:
         FileNotFoundError: There is none.
     """
     return migrations.migrate(_existing(data_dir))
+
+
+def older_version(data_dir: Path) -> int | None:
+    """Return the version of a store that ``migrate`` would bring forward; None for any other.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    connection = connect(_existing(data_dir), is_reader=True)
+    try:
+        version = int(get_meta(connection, "schema_version")) if has_tables(connection) else SCHEMA_VERSION
+    finally:
+        connection.close()
+    return version if version < SCHEMA_VERSION else None
 
 
 def _existing(data_dir: Path) -> Path:

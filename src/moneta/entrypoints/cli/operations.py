@@ -26,10 +26,10 @@ class Report:
     has_keys: bool
 
 
-def migrate(data_dir: Path) -> bool:
-    """Bring an older store forward; tell whether there was anything to do."""
-    with supervisor_lock(data_dir):
-        return bootstrap.migrate_embedded(data_dir)
+def migrate(data_dir: Path, *, keeps_copy: bool) -> tuple[bool, Path | None]:
+    """Bring an older store forward; tell whether there was anything to do, and where the older one is kept."""
+    with supervisor_lock(data_dir), progress() as on_progress:
+        return bootstrap.migrate_embedded(data_dir, keeps_copy=keeps_copy, on_progress=on_progress)
 
 
 def retention(data_dir: Path, days: Mapping[str, int], *, is_trial: bool) -> Mapping[Past, int]:

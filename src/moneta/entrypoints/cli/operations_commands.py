@@ -54,7 +54,9 @@ def add_to(app: typer.Typer) -> None:
         ),
     )(doctor)
     app.command("restore", epilog=examples("moneta restore --from backups/monday --data hub-restored"))(restore)
-    app.command("migrate", epilog=examples("moneta migrate --data hub"))(migrate)
+    app.command(
+        "migrate", epilog=examples("moneta migrate --data hub", "moneta migrate --data hub --without-copy --json")
+    )(migrate)
     app.command(
         "retention",
         epilog=examples(
@@ -133,11 +135,27 @@ def _show(report: "Report", *, as_json: bool) -> None:
     typer.echo(KEYS_WARNING if report.has_keys else NO_KEYS_WARNING, err=True)
 
 
-def migrate(data: DataDir) -> None:
-    """Bring an older store forward to this version; a newer one is refused. Stop the hub first."""
+def migrate(
+    data: DataDir,
+    *,
+    without_copy: Annotated[
+        bool, typer.Option("--without-copy", help="Don't keep the older store beside the new one, for want of room.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Bring an older store forward to this version, whole or not at all; a newer one is refused. Stop the hub first.
+
+    The older store is kept as moneta.db.version-N in the data directory; delete it when all is well.
+    """
     from moneta.entrypoints.cli import operations  # noqa: PLC0415  # see the package's docstring
 
-    typer.echo("migrated" if operations.migrate(data) else "nothing to do: the store is of this version")
+    has_migrated, kept = operations.migrate(data, keeps_copy=not without_copy)
+    if as_json:
+        typer.echo(msgspec.json.encode({"migrated": has_migrated, "kept": None if kept is None else str(kept)}))
+        return
+    typer.echo("migrated" if has_migrated else "nothing to do: the store is of this version")
+    if kept is not None:
+        typer.echo(f"the older store is kept as {kept}", err=True)
 
 
 def retention(
