@@ -6,7 +6,7 @@ UV     := $(BIN)/uv
 PIP     = $(UV) pip $(1) --quiet --python $(BIN)/python
 EXPORT := $(UV) export --quiet --frozen --format requirements-txt --no-emit-project --no-header --no-annotate
 export UV_PYTHON_DOWNLOADS := never
-.PHONY: help up demo test check format lock openapi test-dynamodb bench bench-long clean
+.PHONY: help up demo test check format lock openapi torture test-dynamodb bench bench-long clean
 help: ## List the targets
 	@sed -n 's/^\([a-z -]*\):[^#]*## /\1	/p' Makefile | while IFS='	' read -r name text; do printf '%-16s %s\n' "$$name" "$$text"; done
 up: .venv/.run ## Serve a hub at port 8080, its data in .data (DATA=...)
@@ -27,8 +27,8 @@ lock: .venv/.uv ## Choose versions anew and export them, with hashes
 	$(EXPORT) --no-default-groups --output-file requirements/run.txt
 	$(EXPORT) --no-default-groups --extra aws --output-file requirements/aws.txt
 	$(EXPORT) --extra aws --output-file requirements/dev.txt && rm uv.lock
-openapi: .venv/.dev ## Write docs/openapi.json anew
-	$(BIN)/python -m moneta.entrypoints.http.openapi
+openapi torture: .venv/.dev ## Write docs/openapi.json anew; cut the power, kill, fail the disk (40 minutes)
+	$(BIN)/python -m $(if $(filter torture,$@),tests.torture,moneta.entrypoints.http.openapi) $(ARGS)
 test-dynamodb: .venv/.dev ## Run the store's tests on DynamoDB Local (needs a JDK and Maven)
 	$(BIN)/python tests/dynamodb_local.py $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal -m dynamodb $(ARGS)
 bench bench-long: .venv/.dev ## Measure: speed, latency, cost (8 minutes); at a million contracts, for an hour

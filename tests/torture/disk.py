@@ -102,7 +102,8 @@ class Disk(apsw.VFS):
 
     def kill(self) -> Path:
         """Go on in a new folder with all that was written, synced or not; return the old one."""
-        return self._move({name: (self.folder / name).read_bytes() for name in self.contents})
+        left = {one.name: one.read_bytes() for one in self.folder.iterdir() if not one.name.endswith("-shm")}
+        return self._move(left)
 
     def _move(self, files: dict[str, bytes]) -> Path:
         before, self.folder = self.folder, self._folder / f"life-{next(self._lives)}"
