@@ -39,7 +39,7 @@ def test_power_cuts_kills_and_a_failing_disk_lose_nothing_and_double_nothing():
 
 
 def test_an_error_at_a_write_or_a_sync_loses_nothing():
-    done = sections.faults(SEED, Tally(), silent, stride=43, is_over=never)
+    done = sections.faults(SEED, Tally(), silent, stride=40, is_over=never)
     assert min(done["write"], done["sync"]) > 0
 
 
