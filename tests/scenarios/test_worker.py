@@ -15,6 +15,7 @@ from moneta.application.end_contracts import expire_contracts, next_expiry_ms
 from moneta.application.ports import Answer, DeliveryQuery, DeliveryStatus, EventType, NoAnswer
 from moneta.domain.errors import StoreUnavailableError
 from moneta.entrypoints.logs import Forgiving
+from moneta.entrypoints.pace import Pace
 from moneta.entrypoints.worker.processor import Processor
 from moneta.entrypoints.worker.pump import TICK_S, DeliveryPump
 from tests.scenarios.play import Play
@@ -233,6 +234,19 @@ def test_a_loop_that_is_stuck_shows_in_the_heartbeat(play):
     asyncio.run(run())
     assert beats[0].turn_ms >= 1000 * (stuck_s - 2 * TICK_S)
     assert beats[1].turn_ms < beats[0].turn_ms
+
+
+def test_a_pump_that_is_stopped_between_two_turns_does_not_sleep_first(play):
+    async def run():
+        pump = DeliveryPump(play.house.hub, Answering(lambda _: answered(200)), on_answer=lambda: None)
+        pump._pace = Pace(0.2, asyncio.get_running_loop().time)
+        pump._pace.keep()
+        task = asyncio.create_task(pump.run())
+        await asyncio.sleep(0.05)
+        pump.stop()
+        await asyncio.wait_for(task, timeout=WAIT_S)
+
+    asyncio.run(run())
 
 
 def test_one_endpoint_never_has_all_the_places(play):

@@ -75,9 +75,11 @@ class DeliveryPump:
     async def run(self) -> None:
         """Deliver until ``stop``."""
         recorder, ticker = asyncio.create_task(self._record_all()), asyncio.create_task(self._tick())
-        while not self._is_stopping:  # until stopped
+        while True:  # until stopped
             await asyncio.sleep(self._pace.wait_s())
             self._woken.clear()
+            if self._is_stopping:  # looked at after the clearing, which may have been of the very call to stop
+                break
             self._turn_began_at = self._hub.clock.now_ms()
             try:
                 pause_s = self._turn()
