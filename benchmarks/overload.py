@@ -1,37 +1,105 @@
-"""Three times the load that a closed loop carries, for a minute: what is accepted must be delivered meanwhile."""
+"""Three times the load that a closed loop carries, by several organizations, and then an ordinary one.
 
+What is accepted must be delivered meanwhile, second by second; the rest must be refused at once; and when it is over,
+the hub must be itself again.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from benchmarks.generator import HALF
+from benchmarks.observations import NS_PER_MS, NS_PER_S, Observations, is_accepted, percentile
 from benchmarks.progress import Tell
 from benchmarks.sections import HALF_CONCURRENCY, TRIAL_FLOWS, TRIAL_S_MAX, TRIAL_WARMUP_S, Figures, megabytes
-from benchmarks.session import Load, session
+from benchmarks.session import Load, Measured, session
 
 OVERLOAD: Final = 3
 OVERLOAD_S: Final = 60.0
+AFTER_RATE: Final = 100
+AFTER_S: Final = 10.0
+FIRST_SECONDS: Final = 5
+"""Of the overload, which are told apart: nobody can refuse before it is seen that too much comes."""
 
 
 def overload_section(folder: Path, on_progress: Tell, seconds: float | None) -> Figures:
-    """Offer three times what a closed loop carries."""
+    """Offer three times what a closed loop carries, then 100 a second."""
     with session(folder, on_progress) as running:
         publishers = running.market.silent
-        trial = running.presigned(publishers, TRIAL_FLOWS, "overload, trial")
+        trial = running.presigned(publishers, TRIAL_FLOWS, "trial")
         closed = Load(parts=HALF, seconds=TRIAL_S_MAX, concurrency=HALF_CONCURRENCY, warmup_s=TRIAL_WARMUP_S)
-        rate = OVERLOAD * running.measure(trial, closed).flows_per_s
-        load = Load(parts=HALF, seconds=seconds or OVERLOAD_S, rate=rate)
-        events = running.presigned(publishers, int(rate * (load.seconds + load.warmup_s)) + 1, "overload")
-        running.on_progress("overload: load", 0, 0)
-        measured = running.measure(events, load)
-    seen = measured.seen
-    refusals = seen.refusals()
+        capacity = running.measure(trial, closed).flows_per_s
+        during = Load(parts=HALF, seconds=seconds or OVERLOAD_S, rate=OVERLOAD * capacity, warmup_s=0)
+        after = Load(parts=HALF, seconds=AFTER_S, rate=AFTER_RATE, warmup_s=0)
+        flood, ordinary = (
+            running.presigned(publishers, int(load.rate * load.seconds) + 1, label)
+            for load, label in ((during, "overload"), (after, "after"))
+        )
+        running.on_progress("load", 0, 0)
+        overloaded = running.measure(flood, during)
+        afterwards = running.measure(ordinary, after)
     return {
-        "overload_offered_per_s": round(rate, 1),
+        "overload_capacity_per_s": round(capacity, 1),
+        "overload_offered_per_s": round(during.rate, 1),
+        **_during(overloaded),
+        **_after(afterwards.seen),
+    }
+
+
+def _during(measured: Measured) -> Figures:
+    seen = measured.seen
+    refused, delivered = _refusals_ms(seen), seen.latencies_ms(seen.requested, seen.answered)
+    late = [row for row in _by_second(seen)[FIRST_SECONDS:] if row[0]]
+    statuses = seen.refusals()
+    return {
         "overload_accepted_per_s": round(seen.answered_within() / seen.seconds, 1),
         "overload_delivered_per_s": round(measured.flows_per_s, 1),
-        "overload_refused_429": refusals[429],
-        "overload_refused_503": refusals[503],
-        "overload_failed": refusals.total() - refusals[429] - refusals[503],
+        "overload_delivered_share": round(measured.flows_per_s * seen.seconds / max(1, seen.answered_within()), 3),
+        "overload_accepted_per_s_min": min((accepted for accepted, _ in late), default=0),
+        "overload_accepted_per_s_max": max((accepted for accepted, _ in late), default=0),
+        "overload_refused_429_per_s": round(statuses[429] / seen.seconds, 1),
+        "overload_refused_503_per_s": round(statuses[503] / seen.seconds, 1),
+        "overload_failed": statuses.total() - statuses[429] - statuses[503],
+        "overload_refusal_p50_ms": _ms(refused, 50),
+        "overload_refusal_p99_ms": _ms(refused, 99),
+        "overload_accept_p99_ms": _ms(seen.latencies_ms(seen.answered, seen.scheduled), 99),
+        "overload_webhook_after_accept_p50_ms": _ms(delivered, 50),
+        "overload_webhook_after_accept_p99_ms": _ms(delivered, 99),
+        "overload_webhook_after_accept_max_ms": _ms(delivered, 100),
+        "overload_recovery_s": round(max(0, max(seen.requested) - seen.end_ns) / NS_PER_S, 2),
+        "overload_lost": measured.lost,
         "overload_backlog_end": measured.backlog_end,
+        "overload_hub_cpu_s": round(measured.hub_cpu_s / seen.seconds, 2),
         "overload_pss_mb": megabytes(measured.pss_bytes),
     }
+
+
+def _after(seen: Observations) -> Figures:
+    delivered = seen.latencies_ms(seen.requested, seen.scheduled)
+    return {
+        "overload_after_refused": seen.refusals().total(),
+        "overload_after_webhook_p50_ms": _ms(delivered, 50),
+        "overload_after_webhook_p99_ms": _ms(delivered, 99),
+    }
+
+
+def _refusals_ms(seen: Observations) -> Sequence[float]:
+    rows = zip(seen.scheduled, seen.answered, seen.status, strict=True)
+    return sorted((at - due) / NS_PER_MS for due, at, status in rows if due and at and not is_accepted(status))
+
+
+def _by_second(seen: Observations) -> Sequence[tuple[int, int]]:
+    """Return how many events were accepted, and how many webhooks came, in each whole second."""
+    accepted = Counter(
+        (at - seen.begin_ns) // NS_PER_S
+        for at, status in zip(seen.answered, seen.status, strict=True)
+        if is_accepted(status)
+    )
+    delivered = Counter((at - seen.begin_ns) // NS_PER_S for at in seen.requested if at)
+    return [(accepted[second], delivered[second]) for second in range(int(seen.seconds))]
+
+
+def _ms(ordered: Sequence[float], percent: float) -> float | None:
+    found = percentile(ordered, percent)
+    return None if found is None else round(found, 2)

@@ -69,6 +69,12 @@ LINES: Final = (
     Line("3 times the load: accepted, delivered, ratio",
          ("overload_accepted_per_s", "overload_delivered_per_s", "overload_delivered_to_accepted_ratio"),
          "a second", ">= 0.95"),
+    Line("  refused: 429, 503, anything else",
+         ("overload_refused_429_per_s", "overload_refused_503_per_s", "overload_failed"),        "/s, /s, in all"),
+    Line("  to the refusal", ("overload_refusal_p50_ms", "overload_refusal_p99_ms"),           "ms p50, p99", "p99 50"),
+    Line("  from the 202 to the webhook",
+         ("overload_webhook_after_accept_p50_ms", "overload_webhook_after_accept_p99_ms"),       "ms p50, p99"),
+    Line("  until all is delivered; refused after it", ("overload_recovery_s", "overload_after_refused"), "s", "10, 0"),
     *(Line(f"read {query}: 10k, 100k, 1M", tuple(f"query_{query}_p99_ms_{size}" for size in SIZES), "ms p99", "5")
       for query in QUERIES),
     Line("start to ready: 10k, 100k, 1M",          tuple(f"start_s_{size}" for size in SIZES),   "s", "1"),

@@ -58,7 +58,7 @@ def test_an_owed_delivery_is_due_at_once_and_whole(store):
     owed = replace(owed_delivery(kind=WebhookType.REJECTED, revision=0), problem=b'{"code":"wrong_signer"}')
     owe(store, owed)
     (due,) = store.deliveries.take_due(now=NOW, limit=10, lease_s=60)
-    assert (due.owed, due.attempts_done) == (owed, 0)
+    assert (due.owed, due.attempts_done, due.due_at) == (owed, 0, owed.owed_at)
     record = store.deliveries.find("msg-1")
     assert (record.owed, record.status, record.attempts) == (owed, PENDING, ())
 
@@ -115,8 +115,8 @@ def test_a_failed_message_is_due_again_when_it_should_be_tried_again(store):
     assert store.deliveries.find("msg-1").next_attempt_at == NOW + 5000
     assert store.deliveries.next_due() == NOW + 5000
     assert take(store, now=NOW + 4999) == []
-    (due,) = store.deliveries.take_due(now=NOW + 5000, limit=1, lease_s=60)
-    assert (due.owed, due.attempts_done) == (owed, 1)
+    (due,) = store.deliveries.take_due(now=NOW + 5500, limit=1, lease_s=60)
+    assert (due.owed, due.attempts_done, due.due_at) == (owed, 1, NOW + 5000)
 
 
 def test_a_dead_message_is_never_due(store):

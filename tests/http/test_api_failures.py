@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import sys
 import threading
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -23,6 +24,7 @@ from moneta.entrypoints.http.routes import ROUTES
 from tests.http.api_server import serving
 from tests.hub import make_hub
 
+NOWHERE = Path("no such folder")
 SECRET = "whsec_of_somebody"  # noqa: S105  # nobody's
 
 
@@ -46,7 +48,7 @@ def test_hub(tmp_path):
     test_hub.close()
 
 
-def ask(hub, path, token, *, folder=None, method="GET", content_type=b"application/json"):
+def ask(hub, path, token, *, folder=NOWHERE, method="GET", content_type=b"application/json"):
     """Return (status, headers, body, log) of one request to an app on ``hub``, without a server."""
     app = WebApp(hub, wake_processor=lambda: None, wake_deliverer=lambda: None, data_dir=folder)
     sent = []

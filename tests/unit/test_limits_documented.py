@@ -12,7 +12,7 @@ ROW = re.compile(r"\| `([A-Z0-9_]+)` \| ([0-9, ]+) \| ([a-z]*) \| (\S.*) \|")
 ROWS = [match.groups() for line in PAGE.read_text(encoding="utf-8").splitlines() if (match := ROW.fullmatch(line))]
 DOCUMENTED = {name: (number, unit) for name, number, unit, _ in ROWS}
 KEPT = {name: value for name, value in vars(limits).items() if name.isupper()}
-UNITS = {"BYTES": "bytes", "CHARS": "characters", "BITS": "bits", "S": "seconds"}
+UNITS = {"BYTES": "bytes", "CHARS": "characters", "BITS": "bits", "S": "seconds", "MS": "milliseconds"}
 
 
 def test_the_page_and_the_code_name_the_same_limits():

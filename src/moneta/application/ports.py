@@ -371,10 +371,14 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueDelivery:
-    """A delivery whose time has come, taken under a lease. ``attempts_done``: since it was owed, or owed again."""
+    """A delivery whose time has come, taken under a lease. ``attempts_done``: since it was owed, or owed again.
+
+    ``due_at``: when its time came; that at which it was owed, unless something has moved it.
+    """
 
     owed: OwedDelivery
     attempts_done: int
+    due_at: UnixMillis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,8 @@ FILE_BYTES: Final = 256
 class Heartbeat:
     """One process at one moment. ``at_ms``: Unix milliseconds.
 
-    ``lag_ms``: for how long the oldest message of its last batch had waited for its first try; 0 when it is idle.
+    ``lag_ms``: for how long the oldest message of its last batch had waited for the process to try it for the first
+    time, and for nothing else; 0 when it is idle.
     ``depth``: how many messages it has in hand. ``turn_ms``: how long its main loop has been at one turn.
     """
 

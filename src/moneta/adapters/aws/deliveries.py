@@ -203,7 +203,9 @@ class DynamoDBDeliveryStore:
             return None
         self._align(behind, lease_ends_at)
         self._remember(first)
-        return DueDelivery(owed=owed_of_item(first), attempts_done=attempts_since_owed(first))
+        return DueDelivery(
+            owed=owed_of_item(first), attempts_done=attempts_since_owed(first), due_at=UnixMillis(first["due_at"])
+        )
 
     def _line(self, contract_id: ContractId, organization: OrganizationId) -> Iterator[Item]:
         """Give the deliveries of a line, the oldest first, as they are now."""

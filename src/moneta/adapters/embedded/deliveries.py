@@ -200,7 +200,7 @@ SELECT delivery, due_at FROM pending INDEXED BY pending_due
 WHERE organization = ? AND due_at IS NOT NULL ORDER BY due_at, delivery LIMIT ?
 """
 _DUE: Final = """
-SELECT webhook_id, receiver.name, type, subject.name, revision, owed_at, problem, attempts
+SELECT webhook_id, receiver.name, type, subject.name, revision, owed_at, problem, attempts, due_at
 FROM deliveries
 JOIN pending ON pending.delivery = deliveries.delivery
 JOIN names AS receiver ON receiver.ref = deliveries.organization
@@ -273,8 +273,8 @@ def _next_due(
 
 
 def _due(found: Row) -> DueDelivery:
-    *owed, attempts = found
-    return DueDelivery(owed=owed_delivery(owed), attempts_done=attempts)
+    *owed, attempts, due_at = found
+    return DueDelivery(owed=owed_delivery(owed), attempts_done=attempts, due_at=due_at)
 
 
 def _record(connection: apsw.Connection, result: AttemptResult) -> int:

@@ -14,9 +14,11 @@ from typing import Final
 from moneta.application.ingest_events import EventRequest, ingest_events
 from moneta.application.ports import Hub
 from moneta.domain.errors import NotFoundError
+from moneta.entrypoints.heartbeats import DELIVERER, PROCESSOR, HeartbeatFile
 from moneta.entrypoints.http import event_route
 from moneta.entrypoints.http.answers import problem_answer, send_answer
 from moneta.entrypoints.http.asgi import Application, Receive, Scope, Send
+from moneta.entrypoints.http.back_pressure import BackPressure
 from moneta.entrypoints.http.calls import Calls
 from moneta.entrypoints.http.event_batches import EventBatches, Verdict
 from moneta.entrypoints.http.event_route import EventRoute
@@ -56,11 +58,13 @@ class WebApp:
         self._metrics = Metrics(data_dir, figures)
         self._batches = EventBatches(self._ingest, wake=wake_processor, randomness=hub.randomness)
         self._metrics.waiting = lambda: self._batches.waiting
+        beats = (HeartbeatFile(data_dir, PROCESSOR), HeartbeatFile(data_dir, DELIVERER))
+        self._pressure = BackPressure(hub.clock, beats, lambda: self._batches.waiting)
         self._gate = Gate.of(hub, rate_limit=rate_limit, rate_burst=rate_burst)
         self._calls = Calls(hub, self._metrics, self._gate)
         readiness = Readiness(Surroundings(hub=hub, data_dir=data_dir))
         self._service = Service(hub=hub, metrics=self._metrics, readiness=readiness)
-        self._event = EventRoute(self._batches, self._metrics, hub.randomness, self._gate)
+        self._event = EventRoute(self._batches, self._metrics, hub.randomness, self._gate, self._pressure)
         self._management: Application = self._once_loaded
         self._loading: asyncio.Future[Application] | None = None
 

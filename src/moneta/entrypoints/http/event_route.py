@@ -3,7 +3,8 @@
 It reads the token and the bytes and hands them on; whatever they say is judged in ``application/ingest_events``.
 
 1. Method, query and content type.   2. Whose token it is; a body that nobody vouches for is not read.
-3. How many requests the caller sent.   4. The bytes, within what may be held.   5. A batch, and its answer.
+3. How many requests the caller sent.   4. The bytes, within what may be held.   5. Whether the hub can take one more.
+6. A batch, and its answer.
 """
 
 import time
@@ -18,6 +19,7 @@ from moneta.domain.errors import InvalidParameterError, MethodNotAllowedError, R
 from moneta.domain.limits import EVENT_BYTES_MAX
 from moneta.entrypoints.http.answers import Answer, AnswerHeaders, problem_answer, send_answer
 from moneta.entrypoints.http.asgi import Receive, Scope, Send
+from moneta.entrypoints.http.back_pressure import BackPressure
 from moneta.entrypoints.http.event_batches import EventBatches
 from moneta.entrypoints.http.failures import internal_error
 from moneta.entrypoints.http.gate import Gate
@@ -38,11 +40,19 @@ _encoder: Final = msgspec.json.Encoder()
 class EventRoute:
     """The ASGI application behind ``/event``."""
 
-    def __init__(self, batches: EventBatches, metrics: Metrics, randomness: Randomness, gate: Gate) -> None:
+    def __init__(
+        self,
+        batches: EventBatches,
+        metrics: Metrics,
+        randomness: Randomness,
+        gate: Gate,
+        pressure: BackPressure,
+    ) -> None:
         self._batches = batches
         self._metrics = metrics
         self._randomness = randomness
         self._gate = gate
+        self._pressure = pressure
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -63,7 +73,8 @@ class EventRoute:
                 raw = await read_body(
                     scope["headers"], receive, bytes_max=EVENT_BYTES_MAX, what="event", hold=held.add
                 )  # (4)
-                verdict = await self._batches.accept(EventRequest(token=token, raw=raw), caller_id)  # (5)
+                self._pressure.check(caller_id, raw)  # (5)
+                verdict = await self._batches.accept(EventRequest(token=token, raw=raw), caller_id)  # (6)
         except Refused as refusal:
             return self._refused(refusal, quota or self._gate.quota.refusal_headers(refusal))
         except Exception as error:  # noqa: BLE001  # the last line of defence: logged, and answered with an id
@@ -73,6 +84,8 @@ class EventRoute:
                 self._gate.callers.forget(token)
             return self._refused(verdict, quota)
         self._metrics.accepted(is_replay=verdict.is_replay)
+        if not verdict.is_replay:
+            self._pressure.accepted()
         log.debug(
             "event_accepted",
             event_id=verdict.event_id,

@@ -157,10 +157,10 @@ class GuardedProtocol(HttpToolsProtocol):
 def _check_framing(headers: list[tuple[bytes, bytes]], version: str) -> None:
     """Refuse what a front and the hub could read as two different requests.
 
-    RFC 9112: one Host in HTTP/1.1 (section 3.2), and no transfer coding but chunked (section 6.1).
+    RFC 9112: one Host in HTTP/1.1, without a space (section 3.2), and no transfer coding but chunked (section 6.1).
     """
     hosts = [value for name, value in headers if name == b"host"]
-    if len(hosts) > 1 or (not hosts and version != "1.0"):
+    if len(hosts) > 1 or (not hosts and version != "1.0") or any(b" " in host for host in hosts):
         raise FramingError
     if any(value.lower() != b"chunked" for name, value in headers if name == b"transfer-encoding"):
         raise FramingError

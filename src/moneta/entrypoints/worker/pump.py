@@ -30,6 +30,7 @@ from moneta.domain.limits import (
 from moneta.entrypoints.heartbeats import Heartbeat
 from moneta.entrypoints.pace import Pace
 from moneta.entrypoints.worker.places import Places
+from moneta.entrypoints.worker.waits import Waits
 
 IDLE_S_MAX: Final = 60.0
 STORE_PAUSE_S: Final = 0.5
@@ -64,6 +65,7 @@ class DeliveryPump:
         self._sends: set[asyncio.Task[None]] = set()
         self._came: asyncio.Queue[Came] = asyncio.Queue()
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="delivery")
+        self._waits = Waits()
         self._lag_ms = 0
         self._turn_began_at: UnixMillis | None = None
         self._ticked_at = hub.clock.now_ms()
@@ -119,6 +121,7 @@ class DeliveryPump:
         free, busy = self._places.free, self._places.busy()
         if free <= 0:
             return IDLE_S_MAX
+        self._waits.note_held_back(busy, self._hub.clock.now_ms())
         # On the loop: these are reads of a few messages, which wait for nobody. A hand-over would cost more.
         prepared = self._take(free, busy, self._places.probed())
         for one in prepared:
@@ -142,8 +145,7 @@ class DeliveryPump:
         due = self._hub.deliveries.take_due(
             now=self._hub.clock.now_ms(), limit=limit, lease_s=DELIVER_LEASE_S, busy=busy, probed=probed
         )
-        now = self._hub.clock.now_ms()
-        self._lag_ms = max((now - one.owed.owed_at for one in due if one.attempts_done == 0), default=0)
+        self._lag_ms = self._waits.lag_ms(due, self._hub.clock.now_ms())
         return self._prepare(due) if due else ()
 
     def _prepare(self, due: Sequence[DueDelivery]) -> Sequence[PreparedAttempt]:
