@@ -235,7 +235,7 @@ def test_a_fault_lands_in_its_class(play, fault):
     play.does("mo submits")
     (prepared,) = prepare_attempts(hub, hub.deliveries.take_due(now=hub.clock.now_ms(), limit=9, lease_s=60))
     came = asyncio.run(came_of(receiver, prepared.request))
-    disabled = record_attempts(hub, [(prepared, came)])
+    disabled = record_attempts(hub, [(prepared, came)]).disabled
     record = hub.deliveries.find(prepared.due.owed.webhook_id)
     (attempt,) = record.attempts
     assert str(attempt.http_status or attempt.failure) == recorded

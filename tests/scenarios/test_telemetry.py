@@ -7,15 +7,16 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.running_hub import running_hub, trading, wait_until
 
 
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory):
-    with running_hub(tmp_path_factory.mktemp("hub")) as hub:
+@pytest.fixture
+def hub(tmp_path):
+    """A hub for each test: they count what it has done."""
+    with running_hub(tmp_path / "hub") as hub:
         yield hub
 
 
-@pytest.fixture(scope="module")
-def market(hub, tmp_path_factory):
-    with trading(hub, tmp_path_factory.mktemp("market")) as market:
+@pytest.fixture
+def market(hub, tmp_path):
+    with trading(hub, tmp_path / "market") as market:
         yield market
 
 
