@@ -139,5 +139,17 @@ def test_counting_from_many_threads_loses_nothing():
 
 def test_no_label_could_name_a_party():
     labels = {label for one in METRICS for label in one.labels}
-    assert labels == {"check", "code", "file", "outcome", "process", "python", "result", "route", "status", "version"}
+    assert labels == {
+        "check",
+        "code",
+        "file",
+        "outcome",
+        "process",
+        "python",
+        "reason",
+        "result",
+        "route",
+        "status",
+        "version",
+    }
     assert {one.kind for one in METRICS} == set(Kind)
