@@ -84,7 +84,7 @@ class Handler:
         )
         if found is None:
             raise RuntimeError(f"contract {verdict.contract_id}: nothing is owed to {receiver}")
-        return prepare_attempts(hub, [DueDelivery(owed=found.owed, attempts_done=0)])[0]
+        return prepare_attempts(hub, [DueDelivery(owed=found.owed, attempts_done=0, due_at=found.owed.owed_at)])[0]
 
     def _record(self, prepared: PreparedAttempt, came: Answer | NoAnswer) -> None:
         record_attempts(self._hub, [(prepared, came)])
