@@ -70,7 +70,7 @@ class HubProcess:
 
     def token(self) -> str:
         """Return an operator's token."""
-        command = [MONETA, "token", "--data", self.data]
+        command = [str(MONETA), "token", "--data", str(self.data)]
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=START_S_MAX)  # noqa: S603  # ours
         return done.stdout.strip()
 
@@ -87,9 +87,9 @@ def running_hub(folder: Path, *, prefix: Sequence[str] = (), port: int | None = 
     folder.mkdir(parents=True, exist_ok=True)
     data, port = folder / "hub", port or free_port()
     if not data.exists():
-        init = [MONETA, "init", "--data", data]
+        init = [str(MONETA), "init", "--data", str(data)]
         subprocess.run(init, check=True, timeout=START_S_MAX, capture_output=True)  # noqa: S603  # our own program
-    command = [*prefix, MONETA, "up", "--data", data, "--port", str(port), *WEBHOOKS_STAY_HERE]
+    command = [*prefix, str(MONETA), "up", "--data", str(data), "--port", str(port), *WEBHOOKS_STAY_HERE]
     with (folder / "hub.log").open("ab") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)  # noqa: S603  # likewise
     try:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from math import ceil
 from pathlib import Path
-from typing import Final, Self, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 
 Column: TypeAlias = "array[int]"  # Python 3.11 can't subscript it when it runs.
 NS_PER_MS: Final = 1_000_000
@@ -36,7 +36,10 @@ class Observations:
     @classmethod
     def empty(cls, count: int) -> Self:
         """Return nothing seen of ``count`` events."""
-        return cls(**{name: array("q", bytes(8 * count)) for name in _columns()})
+        columns: dict[str, Any] = {
+            name: array("q", bytes(8 * count)) for name in _columns()
+        }  # mypy can't tell the names
+        return cls(**columns)
 
     def write(self, path: Path) -> None:
         """Write everything to a file."""

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.generator import HALF
-from benchmarks.observations import NS_PER_MS, NS_PER_S, Observations, is_accepted, percentile
+from benchmarks.observations import NS_PER_MS, NS_PER_S, Observations, is_accepted
 from benchmarks.progress import Tell
-from benchmarks.sections import HALF_CONCURRENCY, TRIAL_FLOWS, TRIAL_S_MAX, TRIAL_WARMUP_S, Figures, megabytes
+from benchmarks.sections import HALF_CONCURRENCY, Figures, megabytes, milliseconds, trial_pace
 from benchmarks.session import Load, Measured, session
 
 OVERLOAD: Final = 3
@@ -27,9 +27,8 @@ def overload_section(folder: Path, on_progress: Tell, seconds: float | None) -> 
     """Offer three times what a closed loop carries, then 100 a second."""
     with session(folder, on_progress) as running:
         publishers = running.market.silent
-        trial = running.presigned(publishers, TRIAL_FLOWS, "trial")
-        closed = Load(parts=HALF, seconds=TRIAL_S_MAX, concurrency=HALF_CONCURRENCY, warmup_s=TRIAL_WARMUP_S)
-        capacity = running.measure(trial, closed).flows_per_s
+        closed = Load(parts=HALF, seconds=0, concurrency=HALF_CONCURRENCY)
+        capacity = trial_pace(running, publishers, closed, "closed loop")
         during = Load(parts=HALF, seconds=seconds or OVERLOAD_S, rate=OVERLOAD * capacity, warmup_s=0)
         after = Load(parts=HALF, seconds=AFTER_S, rate=AFTER_RATE, warmup_s=0)
         flood, ordinary = (
@@ -61,12 +60,12 @@ def _during(measured: Measured) -> Figures:
         "overload_refused_429_per_s": round(statuses[429] / seen.seconds, 1),
         "overload_refused_503_per_s": round(statuses[503] / seen.seconds, 1),
         "overload_failed": statuses.total() - statuses[429] - statuses[503],
-        "overload_refusal_p50_ms": _ms(refused, 50),
-        "overload_refusal_p99_ms": _ms(refused, 99),
-        "overload_accept_p99_ms": _ms(seen.latencies_ms(seen.answered, seen.scheduled), 99),
-        "overload_webhook_after_accept_p50_ms": _ms(delivered, 50),
-        "overload_webhook_after_accept_p99_ms": _ms(delivered, 99),
-        "overload_webhook_after_accept_max_ms": _ms(delivered, 100),
+        "overload_refusal_p50_ms": milliseconds(refused, 50),
+        "overload_refusal_p99_ms": milliseconds(refused, 99),
+        "overload_accept_p99_ms": milliseconds(seen.latencies_ms(seen.answered, seen.scheduled), 99),
+        "overload_webhook_after_accept_p50_ms": milliseconds(delivered, 50),
+        "overload_webhook_after_accept_p99_ms": milliseconds(delivered, 99),
+        "overload_webhook_after_accept_max_ms": milliseconds(delivered, 100),
         "overload_recovery_s": round(max(0, max(seen.requested) - seen.end_ns) / NS_PER_S, 2),
         "overload_lost": measured.lost,
         "overload_backlog_end": measured.backlog_end,
@@ -79,8 +78,8 @@ def _after(seen: Observations) -> Figures:
     delivered = seen.latencies_ms(seen.requested, seen.scheduled)
     return {
         "overload_after_refused": seen.refusals().total(),
-        "overload_after_webhook_p50_ms": _ms(delivered, 50),
-        "overload_after_webhook_p99_ms": _ms(delivered, 99),
+        "overload_after_webhook_p50_ms": milliseconds(delivered, 50),
+        "overload_after_webhook_p99_ms": milliseconds(delivered, 99),
     }
 
 
@@ -98,8 +97,3 @@ def _by_second(seen: Observations) -> Sequence[tuple[int, int]]:
     )
     delivered = Counter((at - seen.begin_ns) // NS_PER_S for at in seen.requested if at)
     return [(accepted[second], delivered[second]) for second in range(int(seen.seconds))]
-
-
-def _ms(ordered: Sequence[float], percent: float) -> float | None:
-    found = percentile(ordered, percent)
-    return None if found is None else round(found, 2)

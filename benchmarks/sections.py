@@ -64,8 +64,8 @@ def full_section(folder: Path, on_progress: Tell, seconds: float | None) -> Figu
         "full_flows_per_s": round(measured.flows_per_s, 1),
         "full_seconds": round(measured.seen.seconds, 1),
         "cpu_ms_per_full_flow": round(measured.hub_cpu_ms_per_flow, 3),
-        "full_flow_p50_ms": _ms(measured.seen.latencies_ms(measured.seen.done, measured.seen.scheduled), 50),
-        "full_flow_p99_ms": _ms(measured.seen.latencies_ms(measured.seen.done, measured.seen.scheduled), 99),
+        "full_flow_p50_ms": milliseconds(measured.seen.latencies_ms(measured.seen.done, measured.seen.scheduled), 50),
+        "full_flow_p99_ms": milliseconds(measured.seen.latencies_ms(measured.seen.done, measured.seen.scheduled), 99),
         "backlog_start": measured.backlog_start,
         "backlog_end": measured.backlog_end,
         "backlog_drained": measured.backlog_drained,
@@ -108,8 +108,8 @@ def _side_by_side(running: Session, delay_ms: int, seconds: float) -> Figures:
             answers = measured.seen.latencies_ms(measured.seen.answered, measured.seen.scheduled)
             figures |= {
                 f"{name}_flows_per_s{suffix}": round(measured.flows_per_s, 1),
-                f"{name}_answer_p50_ms{suffix}": _ms(answers, 50),
-                f"{name}_answer_p99_ms{suffix}": _ms(answers, 99),
+                f"{name}_answer_p50_ms{suffix}": milliseconds(answers, 50),
+                f"{name}_answer_p99_ms{suffix}": milliseconds(answers, 99),
                 f"{name}_cpu_ms_per_flow{suffix}": round(measured.hub_cpu_ms_per_flow, 3),
             }
     return figures
@@ -156,10 +156,10 @@ def _half_loop(running: Session, seconds: float) -> Figures:
     return {
         "half_flows_per_s": round(measured.flows_per_s, 1),
         "cpu_ms_per_half_flow": round(measured.hub_cpu_ms_per_flow, 3),
-        "half_accept_p50_ms": _ms(seen.latencies_ms(seen.answered, seen.scheduled), 50),
-        "half_accept_p99_ms": _ms(seen.latencies_ms(seen.answered, seen.scheduled), 99),
-        "half_webhook_p50_ms": _ms(seen.latencies_ms(seen.requested, seen.scheduled), 50),
-        "half_webhook_p99_ms": _ms(seen.latencies_ms(seen.requested, seen.scheduled), 99),
+        "half_accept_p50_ms": milliseconds(seen.latencies_ms(seen.answered, seen.scheduled), 50),
+        "half_accept_p99_ms": milliseconds(seen.latencies_ms(seen.answered, seen.scheduled), 99),
+        "half_webhook_p50_ms": milliseconds(seen.latencies_ms(seen.requested, seen.scheduled), 50),
+        "half_webhook_p99_ms": milliseconds(seen.latencies_ms(seen.requested, seen.scheduled), 99),
         "half_backlog_start": measured.backlog_start,
         "half_backlog_end": measured.backlog_end,
         "half_duplicates": sum(seen.duplicates),
@@ -183,7 +183,7 @@ def _open_loop(running: Session, rate: int, seconds: float) -> Figures:
         ("webhook_after_accept", seen.requested, seen.answered),
     ):
         latencies = seen.latencies_ms(until, since)
-        figures |= {f"{name}_p{percent}_ms_{rate}": _ms(latencies, percent) for percent in (50, 99)}
+        figures |= {f"{name}_p{percent}_ms_{rate}": milliseconds(latencies, percent) for percent in (50, 99)}
     return figures | {
         f"accepted_per_s_{rate}": round(seen.answered_within() / seen.seconds, 1),
         f"delivered_per_s_{rate}": round(measured.flows_per_s, 1),
@@ -194,13 +194,20 @@ def _open_loop(running: Session, rate: int, seconds: float) -> Figures:
     }
 
 
+def trial_pace(
+    running: Session, publishers: Sequence[Trader], load: Load, label: str, *, flows: int = TRIAL_FLOWS
+) -> float:
+    """Return how many flows a second a closed loop carries, by a few of them."""
+    trial = running.presigned(publishers, flows, f"{label}, trial")
+    return running.measure(trial, replace(load, seconds=TRIAL_S_MAX, warmup_s=TRIAL_WARMUP_S)).flows_per_s
+
+
 def _closed_loop(
     running: Session, publishers: Sequence[Trader], load: Load, label: str, *, trial_flows: int = TRIAL_FLOWS
 ) -> Measured:
     """Run a few flows to warm up and to learn how many the loop will need at their pace, and then as many."""
-    trial = running.presigned(publishers, trial_flows, f"{label}, trial")
-    tried = running.measure(trial, replace(load, seconds=TRIAL_S_MAX, warmup_s=TRIAL_WARMUP_S))
-    count = int(tried.flows_per_s * (load.seconds + load.warmup_s) * SIGNED_IN_ADVANCE) + trial_flows
+    pace = trial_pace(running, publishers, load, label, flows=trial_flows)
+    count = int(pace * (load.seconds + load.warmup_s) * SIGNED_IN_ADVANCE) + trial_flows
     events = running.presigned(publishers, count, label)
     running.on_progress(f"{label}: load", 0, 0)
     return running.measure(events, load)
@@ -232,7 +239,8 @@ def _done(seen: Observations) -> int:
     return sum(at > 0 for at in seen.done)
 
 
-def _ms(latencies: Sequence[float], percent: float) -> float | None:
+def milliseconds(latencies: Sequence[float], percent: float) -> float | None:
+    """Return a percentile as the tables tell it; None where there is nothing."""
     found = percentile(latencies, percent)
     return None if found is None else round(found, 2)
 

@@ -219,4 +219,4 @@ def await_line(program: "subprocess.Popen[str]", expected: str) -> None:
     """
     line = "" if program.stdout is None else program.stdout.readline()
     if line.strip() != expected:
-        raise RuntimeError(f"{program.args}: expected {expected}, got {line!r}")
+        raise RuntimeError(f"{program.args!r}: expected {expected}, got {line!r}")

@@ -114,7 +114,7 @@ def _copies(store: Hub, patterns: Sequence[Pattern], indices: range, size: int) 
 def _copy(original: Contract, contract_id: ContractId, *, received_at: UnixMillis) -> Contract:
     return replace(
         original,
-        body=replace(original.body, contract_id=contract_id),
+        known_body=replace(original.body, contract_id=contract_id),
         body_bytes=original.body_bytes.replace(original.contract_id.encode(), contract_id.encode()),
         received_at=received_at,
     )
