@@ -5,7 +5,7 @@ start of a web process and ``moneta token`` would pay for nothing.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Final
@@ -14,6 +14,7 @@ from moneta.adapters.embedded import backup, examination, keyfiles, store
 from moneta.adapters.embedded.backup import Manifest, OnProgress
 from moneta.adapters.system import SystemClock, SystemRandomness
 from moneta.application.ports import (
+    UNOBSERVED,
     Clock,
     CompiledTemplate,
     Hub,
@@ -21,7 +22,6 @@ from moneta.application.ports import (
     Randomness,
     Sender,
     TemplateReader,
-    Unobserved,
 )
 from moneta.domain.identifiers import UnixSeconds
 from moneta.domain.template_problems import TemplateProblem
@@ -33,7 +33,7 @@ SIGNING_PERIOD_S: Final = 366 * 24 * 3600
 
 
 @contextmanager
-def embedded(settings: Settings, *, observer: Observer | None = None) -> Iterator[Hub]:
+def embedded(settings: Settings, *, observer: Observer = UNOBSERVED) -> Iterator[Hub]:
     """Give the hub on an embedded store, and close it at the end of the block. ``observer`` is told what it does.
 
     Raises:
@@ -44,8 +44,7 @@ def embedded(settings: Settings, *, observer: Observer | None = None) -> Iterato
     from moneta.adapters.egress import check_webhook_url  # noqa: PLC0415  # see the module's docstring
 
     clock = SystemClock()
-    watching = Unobserved() if observer is None else observer
-    opened = store.EmbeddedStore.open(settings.data_dir, clock=clock, observer=watching)
+    opened = store.EmbeddedStore.open(settings.data_dir, clock=clock, observer=observer)
     try:
         yield Hub(
             base_url=settings.base_url or opened.base_url,
@@ -65,7 +64,7 @@ def embedded(settings: Settings, *, observer: Observer | None = None) -> Iterato
                 allow_http=settings.allow_http_webhooks,
                 allow_private=settings.allow_private_webhooks,
             ),
-            observer=watching,
+            observer=observer,
         )
     finally:
         opened.close()
@@ -86,11 +85,8 @@ def create_embedded(data_dir: Path, *, base_url: str) -> None:
 
 def stored_base_url(data_dir: Path) -> str:
     """Return the hub's base URL, as it was recorded last. See ``embedded`` for what it raises."""
-    opened = store.EmbeddedStore.open(data_dir, clock=SystemClock())
-    try:
+    with closing(store.EmbeddedStore.open(data_dir, clock=SystemClock())) as opened:
         return opened.base_url
-    finally:
-        opened.close()
 
 
 def record_base_url(data_dir: Path, base_url: str) -> str:
@@ -99,22 +95,16 @@ def record_base_url(data_dir: Path, base_url: str) -> str:
     It is written even if it is the same: the supervisor's first write makes safe, before anybody reads or is told of
     it, what the processes of one that was killed had written and not synced.
     """
-    opened = store.EmbeddedStore.open(data_dir, clock=SystemClock())
-    try:
+    with closing(store.EmbeddedStore.open(data_dir, clock=SystemClock())) as opened:
         before = opened.base_url
         opened.set_base_url(base_url)
         return before
-    finally:
-        opened.close()
 
 
 def reclaim_events(data_dir: Path) -> None:
     """Count a try of each event that a processor had in hand when it died. See ``SQLiteEventQueue.reclaim``."""
-    opened = store.EmbeddedStore.open(data_dir, clock=SystemClock())
-    try:
+    with closing(store.EmbeddedStore.open(data_dir, clock=SystemClock())) as opened:
         opened.queue.reclaim()
-    finally:
-        opened.close()
 
 
 def migrate_embedded(data_dir: Path, *, keeps_copy: bool, on_progress: OnProgress) -> tuple[bool, Path | None]:

@@ -10,7 +10,7 @@ Values that cross a port stand here too; those with rules of their own are in ``
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from moneta.domain.contracts import Contract, Step
 from moneta.domain.endpoints import DisabledReason, EndpointHealth, EndpointStatus
@@ -882,6 +882,9 @@ class Unobserved:
         """See Observer.written."""
 
 
+UNOBSERVED: Final[Observer] = Unobserved()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hub:
     """The hub put together: its name and every port. ``bootstrap`` makes it; every use case takes it."""
@@ -904,7 +907,7 @@ class Hub:
     allow_private_webhooks: bool = False
     retry_schedule_s: tuple[int, ...] = field(default=())
     """Waits before each attempt; empty for the documented schedule."""
-    observer: Observer = field(default_factory=Unobserved)
+    observer: Observer = UNOBSERVED
 
     def now_s(self) -> UnixSeconds:
         """Return Unix seconds."""

@@ -31,13 +31,13 @@ from moneta import __version__
 from moneta.adapters.embedded.checks import Facts, facts_of, faults_of, frozen
 from moneta.adapters.embedded.database import UNAVAILABLE_ERRORS, connect, rows
 from moneta.adapters.embedded.keyfiles import SEALING_KEY_FILE, SIGNING_KEYS_FILE, published_keys, sync_directory
+from moneta.adapters.embedded.store import FILE_NAME, existing_store
 from moneta.domain.errors import BackupError, StoreUnavailableError, StoreVersionError
 from moneta.domain.identifiers import KeyId, UnixMillis
 from moneta.domain.limits import BACKUP_WAL_BYTES_MAX
 from moneta.signing.keys import PublicKey
 
 FORMAT: Final = "moneta-backup-1"
-STORE_FILE: Final = "moneta.db"
 MANIFEST_FILE: Final = "manifest.json"
 SETTINGS_FILE: Final = "settings.json"
 PRIVATE_PATTERNS: Final = ("signing-*.pem", SEALING_KEY_FILE, "identities/*.pem")
@@ -112,13 +112,11 @@ def make_backup(plan: Plan) -> Manifest:
         StoreUnavailableError: The store can't be read.
         FileNotFoundError: There is no store.
     """
-    store = plan.data_dir / STORE_FILE
-    if not store.is_file():
-        raise FileNotFoundError(f"{plan.data_dir} holds no store; moneta init makes one")
+    store = existing_store(plan.data_dir)
     with _arriving_at(plan.out) as draft:
         _check_space(draft, store)
         began_at = plan.clock()
-        copy_store(store, draft / STORE_FILE, plan.on_progress)
+        copy_store(store, draft / FILE_NAME, plan.on_progress)
         names = _copy_files(plan.data_dir, draft, PRIVATE_PATTERNS if plan.with_keys else ())
         names += _copy_files(plan.data_dir, draft, PUBLIC_PATTERNS)
         facts = _check(draft, is_quick=False, on_progress=plan.on_progress)
@@ -130,7 +128,7 @@ def make_backup(plan: Plan) -> Manifest:
             has_keys=plan.with_keys,
             hub_key=next(iter(published_keys(draft))),
             store=asdict(facts),
-            files={name: _entry(draft / name, plan.on_progress) for name in [STORE_FILE, *names]},
+            files={name: _entry(draft / name, plan.on_progress) for name in [FILE_NAME, *names]},
         )
         _write_manifest(draft, manifest)
     return manifest
@@ -176,10 +174,10 @@ def keep_version(data_dir: Path, version: int, on_progress: OnProgress) -> Path:
     Raises:
         StoreUnavailableError: The store can't be read, or there is no room.
     """
-    kept = data_dir / f"{STORE_FILE}.version-{version}"
+    kept = data_dir / f"{FILE_NAME}.version-{version}"
     draft = kept.with_name(f".{kept.name}.partial")
     draft.unlink(missing_ok=True)  # what broke off before
-    copy_store(data_dir / STORE_FILE, draft, on_progress)
+    copy_store(data_dir / FILE_NAME, draft, on_progress)
     draft.replace(kept)
     sync_directory(data_dir)
     return kept
@@ -319,7 +317,7 @@ def _check_entry(path: Path, expected: FileEntry, got: FileEntry) -> None:
 
 def _check(folder: Path, *, is_quick: bool, on_progress: OnProgress) -> Facts:
     """Return what the store in ``folder`` holds, if it is sound. Raises BackupError if not."""
-    path = folder / STORE_FILE
+    path = folder / FILE_NAME
     on_progress("check", 0, 0)
     keys: Mapping[KeyId, PublicKey] = published_keys(folder)
     connection = frozen(path)

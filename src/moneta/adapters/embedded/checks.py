@@ -24,6 +24,7 @@ from moneta.domain.limits import CACHE_ENTRIES_MAX, CHECKED_CONTRACTS_MAX
 from moneta.signing.keys import PublicKey, parse_public_jwk
 
 FAULTS_SHOWN_MAX: Final = 5
+LOG_GAP: Final = "the audit log has a gap"
 MMAP_BYTES: Final = 1 << 40
 """More than any store: a check reads every page once, and copying them would take half of its time."""
 
@@ -79,25 +80,30 @@ SELECT (SELECT count(*) FROM leaves), (SELECT count(*) FROM contracts), (SELECT 
 _LAST_LEAF: Final = "SELECT entry FROM leaves ORDER BY leaf DESC LIMIT 1"
 
 
+def page_faults(connection: apsw.Connection, *, is_quick: bool) -> Sequence[str]:
+    """Return what SQLite finds wrong with the pages of a file, nothing in a sound one. See ``faults_of``."""
+    pragma = f"{'quick' if is_quick else 'integrity'}_check({FAULTS_SHOWN_MAX})"
+    return [text for (text,) in rows(connection, f"PRAGMA {pragma}") if text != "ok"]
+
+
 def faults_of(connection: apsw.Connection, hub_keys: Mapping[KeyId, PublicKey], *, is_quick: bool) -> Sequence[str]:
     """Return everything that is wrong with the store, each as a sentence; empty for a sound one.
 
     ``is_quick``: leave out whether each index says what its table says, which takes most of the time.
     ``hub_keys``: every key that Moneta ever signed with.
     """
-    pragma = f"{'quick' if is_quick else 'integrity'}_check({FAULTS_SHOWN_MAX})"
-    broken = [text for (text,) in rows(connection, f"PRAGMA {pragma}")]
-    if broken != ["ok"]:  # what stands in such a file can't be asked any further
+    broken = page_faults(connection, is_quick=is_quick)
+    if broken:  # what stands in such a file can't be asked any further
         return [f"SQLite: {text}" for text in broken]
     strays = rows(connection, "SELECT * FROM pragma_foreign_key_check LIMIT ?", (FAULTS_SHOWN_MAX,))
     faults = [f"{table} row {number} leads to no row of {parent}" for table, number, parent, _ in strays]
-    faults += [text for text, question in _RULES.items() if value(connection, question)]
+    faults += [text for text, question in RULES.items() if value(connection, question)]
     return faults or _contract_faults(connection, hub_keys)  # where rows are missing, no contract can be looked at
 
 
-_RULES: Final = {
+RULES: Final = {
     # What is wrong, and the question that a sound store answers with nothing or 0.
-    "the audit log has a gap": "SELECT count(*) <> ifnull(max(leaf), 0) FROM leaves",
+    LOG_GAP: "SELECT count(*) <> ifnull(max(leaf), 0) FROM leaves",
     "a leaf of the audit log is about a step that is not there": """
         SELECT 1 FROM leaves LEFT JOIN steps USING (leaf) WHERE kind = 0 AND steps.leaf IS NULL LIMIT 1
     """,

@@ -27,7 +27,7 @@ from typing import Any, Final, TypeAlias
 
 import apsw
 
-from moneta.application.ports import Observer, Unobserved
+from moneta.application.ports import UNOBSERVED, Observer
 from moneta.domain.errors import StoreUnavailableError, StoreVersionError
 
 SQLITE_VERSION_MIN: Final = (3, 51, 3)
@@ -80,10 +80,10 @@ def insert(connection: apsw.Connection, statement: str, bindings: Bindings) -> i
 class Database:
     """One SQLite file, for every thread of this process. ``path`` must be there already."""
 
-    def __init__(self, path: Path, *, observer: Observer | None = None) -> None:
+    def __init__(self, path: Path, *, observer: Observer = UNOBSERVED) -> None:
         check_sqlite_version(apsw.sqlite_lib_version())
         self._path = path
-        self._observer = Unobserved() if observer is None else observer
+        self._observer = observer
         self._thread_lock = threading.Lock()
         self._lock_file = os.open(f"{path}-writer.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._writers: dict[int, apsw.Connection] = {}

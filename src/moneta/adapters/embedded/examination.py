@@ -11,9 +11,11 @@ from typing import Final
 
 import apsw
 
+from moneta.adapters.embedded.checks import LOG_GAP, RULES, page_faults
 from moneta.adapters.embedded.database import connect, rows, value
 from moneta.adapters.embedded.keyfiles import signing_period_end
 from moneta.adapters.embedded.schema import check_version
+from moneta.adapters.embedded.store import existing_store
 from moneta.domain.identifiers import UnixMillis, UnixSeconds
 
 FSYNCS: Final = 8
@@ -47,9 +49,7 @@ def examine(data_dir: Path) -> Examination:
         FileNotFoundError: There is none.
         StoreVersionError, KeyFileError: The hub could not start on it.
     """
-    path = data_dir / "moneta.db"
-    if not path.is_file():
-        raise FileNotFoundError(f"{data_dir} holds no store; moneta init makes one")
+    path = existing_store(data_dir)
     wal = path.with_name(f"{path.name}-wal")
     connection = connect(path, is_reader=True)
     try:
@@ -93,9 +93,7 @@ _DISABLED: Final = (
 
 
 def _broken(connection: apsw.Connection) -> Sequence[str]:
-    found = [text for (text,) in rows(connection, "PRAGMA quick_check(5)")]
-    gap = value(connection, "SELECT count(*) <> ifnull(max(leaf), 0) FROM leaves")
-    return [*(text for text in found if text != "ok"), *(["the audit log has a gap"] if gap else [])]
+    return [*page_faults(connection, is_quick=True), *([LOG_GAP] if value(connection, RULES[LOG_GAP]) else [])]
 
 
 def _fsync_ms(folder: Path) -> float:

@@ -21,7 +21,7 @@ from moneta.adapters.embedded.schema import (
     has_tables,
     set_meta,
 )
-from moneta.application.ports import Clock, Observer
+from moneta.application.ports import UNOBSERVED, Clock, Observer
 
 FILE_NAME: Final = "moneta.db"
 
@@ -65,7 +65,7 @@ class EmbeddedStore:
         return store
 
     @classmethod
-    def open(cls, data_dir: Path, *, clock: Clock, observer: Observer | None = None) -> Self:
+    def open(cls, data_dir: Path, *, clock: Clock, observer: Observer = UNOBSERVED) -> Self:
         """Open the store that ``create`` made. ``observer`` is told of its durable writes.
 
         Raises:
@@ -73,7 +73,7 @@ class EmbeddedStore:
             StoreVersionError: Another version made it, or SQLite is too old.
             StoreUnavailableError: It can't be read.
         """
-        store = cls._on(_existing(data_dir), clock, observer)
+        store = cls._on(existing_store(data_dir), clock, observer)
         try:
             with store.database.read() as connection:
                 check_version(connection)
@@ -83,7 +83,7 @@ class EmbeddedStore:
         return store
 
     @classmethod
-    def _on(cls, path: Path, clock: Clock, observer: Observer | None = None) -> Self:
+    def _on(cls, path: Path, clock: Clock, observer: Observer = UNOBSERVED) -> Self:
         database, events, deliveries = Database(path, observer=observer), InHand(), InHand()
         return cls(
             clock=clock,
@@ -119,7 +119,7 @@ def migrate(data_dir: Path) -> bool:
     Raises:
         FileNotFoundError: There is none.
     """
-    return migrations.migrate(_existing(data_dir))
+    return migrations.migrate(existing_store(data_dir))
 
 
 def older_version(data_dir: Path) -> int | None:
@@ -128,7 +128,7 @@ def older_version(data_dir: Path) -> int | None:
     Raises:
         FileNotFoundError: There is none.
     """
-    connection = connect(_existing(data_dir), is_reader=True)
+    connection = connect(existing_store(data_dir), is_reader=True)
     try:
         version = int(get_meta(connection, "schema_version")) if has_tables(connection) else SCHEMA_VERSION
     finally:
@@ -136,7 +136,8 @@ def older_version(data_dir: Path) -> int | None:
     return version if version < SCHEMA_VERSION else None
 
 
-def _existing(data_dir: Path) -> Path:
+def existing_store(data_dir: Path) -> Path:
+    """Return the file of the store in a data directory. Raises FileNotFoundError if there is none."""
     path = data_dir / FILE_NAME
     if not path.is_file():
         raise FileNotFoundError(f"{data_dir} holds no store; moneta init makes one")
