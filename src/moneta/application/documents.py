@@ -126,6 +126,14 @@ def optional_text(
     return text(members, name, chars_max=chars_max, prefix=prefix) if has(members, name) else None
 
 
+def chosen_id(members: Mapping[str, Value], name: str) -> str:
+    """Return a member that is an id."""
+    value = required(members, name)
+    if not isinstance(value, str) or not is_chosen_id(value):
+        raise InvalidFieldError(f"{name}: expected 1 to 128 of A-Z a-z 0-9 . _ : ~ -", field=name)
+    return value
+
+
 def choice(members: Mapping[str, Value], name: str, among: type[Choice]) -> Choice:
     """Return a member that is one of a closed list of words."""
     value = required(members, name)

@@ -82,15 +82,11 @@ def organization_document(
         "keys": [key_document(key) for key in keys],
         "webhook": {
             "status": health.status,
-            "failing_since": _seconds(health.failing_since),
-            "disabled_at": _seconds(health.disabled_at),
+            "failing_since": seconds(health.failing_since),
+            "disabled_at": seconds(health.disabled_at),
             "reason": health.reason,
         },
     }
-
-
-def _seconds(moment: UnixMillis | None) -> int | None:
-    return None if moment is None else seconds(moment)
 
 
 def key_document(key: RegisteredKey) -> dict[str, object]:

@@ -15,11 +15,11 @@ from typing import Final
 from moneta.application.access import Operation, authorize, check_right, not_found, visible_to
 from moneta.application.authenticate import Caller
 from moneta.application.changes import creation
-from moneta.application.documents import Document, check_names, has, optional_text, required, whole_number
+from moneta.application.documents import Document, check_names, chosen_id, has, optional_text, whole_number
 from moneta.application.ports import DeliveryRecord, DeliveryStatus, Hub, ReplayQuery
 from moneta.application.queries import delivery_document
 from moneta.domain.errors import InvalidFieldError, TransitionRefusedError
-from moneta.domain.identifiers import ContractId, OrganizationId, UnixSeconds, WebhookId, is_chosen_id
+from moneta.domain.identifiers import ContractId, OrganizationId, UnixSeconds, WebhookId
 from moneta.domain.ijson import Value
 from moneta.domain.limits import ATTEMPTS_MAX, CURSOR_CHARS_MAX, REPLAY_MAX, REPLAY_WRITE_MAX
 
@@ -91,7 +91,7 @@ def _query(caller: Caller, members: Mapping[str, Value]) -> ReplayQuery:
     only = visible_to(caller, Operation.REPLAY_DELIVERIES)
     check_names(members, REPLAY_MEMBERS)
     if has(members, "organization_id"):
-        only = OrganizationId(_chosen_id(members, "organization_id"))
+        only = OrganizationId(chosen_id(members, "organization_id"))
         authorize(caller, Operation.REPLAY_DELIVERIES, owner=only)
     query = ReplayQuery(
         visible_to=only,
@@ -100,7 +100,7 @@ def _query(caller: Caller, members: Mapping[str, Value]) -> ReplayQuery:
     )
     if any(has(members, name) for name in RANGE):
         return _in_range(query, members)
-    return replace(query, contract_id=ContractId(_chosen_id(members, "contract_id")))
+    return replace(query, contract_id=ContractId(chosen_id(members, "contract_id")))
 
 
 def _in_range(query: ReplayQuery, members: Mapping[str, Value]) -> ReplayQuery:
@@ -110,10 +110,3 @@ def _in_range(query: ReplayQuery, members: Mapping[str, Value]) -> ReplayQuery:
     if owed_from > owed_to:
         raise InvalidFieldError(f"to: expected {owed_from} or later, got {owed_to}", field="to")
     return replace(query, owed_from=owed_from, owed_to=owed_to)
-
-
-def _chosen_id(members: Mapping[str, Value], name: str) -> str:
-    value = required(members, name)
-    if not isinstance(value, str) or not is_chosen_id(value):
-        raise InvalidFieldError(f"{name}: expected 1 to 128 of A-Z a-z 0-9 . _ : ~ -", field=name)
-    return value

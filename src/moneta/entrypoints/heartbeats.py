@@ -11,6 +11,8 @@ from typing import Final
 
 import msgspec
 
+from moneta.domain.limits import HEARTBEAT_AGE_S_MAX
+
 PROCESSOR: Final = "processor"
 DELIVERER: Final = "deliverer"
 WORKERS: Final = (PROCESSOR, DELIVERER)
@@ -58,3 +60,8 @@ class HeartbeatFile:
             return _decoder.decode(self._path.read_bytes())
         except (OSError, msgspec.DecodeError):
             return None
+
+    def alive(self, now_ms: int) -> Heartbeat | None:
+        """Return the last heartbeat if it is young enough for its process to be alive; else None."""
+        beat = self.read()
+        return beat if beat is not None and now_ms - beat.at_ms < HEARTBEAT_AGE_S_MAX * 1000 else None

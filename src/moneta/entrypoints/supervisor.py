@@ -37,6 +37,7 @@ from moneta.domain.limits import (
 )
 from moneta.entrypoints.listener import listening_socket
 from moneta.entrypoints.logs import configure_logs, spare_rich
+from moneta.entrypoints.pipes import waker
 from moneta.settings import Settings
 
 if TYPE_CHECKING:
@@ -144,26 +145,27 @@ class _Supervisor:
         self._listener = listener
         self._log: FilteringBoundLogger
         lifeline, lifeline_end = os.pipe()
-        processor, self._processor_end = os.pipe()
-        deliverer, self._deliverer_end = os.pipe()
+        processor, processor_end = os.pipe()
+        deliverer, deliverer_end = os.pipe()
+        self._wakers = (waker(processor_end), waker(deliverer_end))
         self._ready, ready = os.pipe()
         self._signalled, self._signal_end = os.pipe()
         self._is_stopping = False
-        for descriptor in (self._processor_end, self._deliverer_end, self._ready, self._signalled, self._signal_end):
+        for descriptor in (self._ready, self._signalled, self._signal_end):
             os.set_blocking(descriptor, False)
         common = {"lifeline": lifeline, "ready": ready}
-        web = {"processor": self._processor_end, "deliverer": self._deliverer_end, "listener": listener.fileno()}
+        web = {"processor": processor_end, "deliverer": deliverer_end, "listener": listener.fileno()}
         self._children = (
             Child("web", "moneta.entrypoints.http.process", common | web),
             Child(
                 "processor",
                 "moneta.entrypoints.worker.processing",
-                common | {"wake": processor, "deliverer": self._deliverer_end},
+                common | {"wake": processor, "deliverer": deliverer_end},
             ),
             Child(
                 "deliverer",
                 "moneta.entrypoints.worker.delivering",
-                common | {"wake": deliverer, "processor": self._processor_end},
+                common | {"wake": deliverer, "processor": processor_end},
             ),
         )
         own = (lifeline_end, self._ready, self._signalled, self._signal_end)
@@ -281,9 +283,8 @@ class _Supervisor:
         child.backoff_s = BACKOFF_S if is_long_ago else min(child.backoff_s * 2, RESTART_WAIT_S_MAX)
         child.process = None
         child.restart_at = now + child.backoff_s
-        for wake in (self._processor_end, self._deliverer_end):
-            with suppress(BlockingIOError):  # what died between its commit and its byte left work behind
-                os.write(wake, b"\x01")
+        for wake in self._wakers:
+            wake()  # what died between its commit and its byte left work behind
         self._log.error("process_died", name=child.name, exit_code=exit_code, restart_in_s=child.backoff_s)
 
     def _sleep(self, seconds: float, *descriptors: int) -> None:

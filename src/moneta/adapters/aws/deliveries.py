@@ -8,7 +8,6 @@ its lease, and behind another in its line whenever that one is. Who moves the fi
 a crash comes between, what follows is looked at too early or at the old time, and put right then.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice, zip_longest
 from typing import Final
@@ -148,11 +147,10 @@ class DynamoDBDeliveryStore:
 
     def backlog(self) -> DeliveryBacklog:
         """See DeliveryStore.backlog. Reads the whole table: for tests and small hubs; the deployed one has metrics."""
-        counts = Counter(item["status"] for item in self._db.scan(Table.DELIVERIES, attributes=("status", FORGET_AT)))
-        pending, dead = (
-            min(counts[status], BACKLOG_COUNTED_MAX) for status in (DeliveryStatus.PENDING, DeliveryStatus.DEAD)
+        counts = {status: min(count, BACKLOG_COUNTED_MAX) for status, count in self.counts().items()}
+        return DeliveryBacklog(
+            pending=counts[DeliveryStatus.PENDING], due_at=self.next_due(), dead=counts[DeliveryStatus.DEAD]
         )
-        return DeliveryBacklog(pending=pending, due_at=self.next_due(), dead=dead)
 
     # Taking.
 

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 import msgspec
 
 from moneta import bootstrap
-from moneta.domain.limits import HEARTBEAT_AGE_S_MAX
 from moneta.domain.retention import DAY_MS
 from moneta.entrypoints.heartbeats import WORKERS, HeartbeatFile
 from moneta.entrypoints.supervisor import StartError, supervisor_lock
@@ -66,6 +65,10 @@ class Finding:
 Verdict = tuple[Level, str, str]
 
 
+def _warn_unless(is_well: bool, text: str, advice: str) -> Verdict:  # noqa: FBT001  # what it reads like at each call
+    return (Level.OK, text, "") if is_well else (Level.WARN, text, advice)
+
+
 def examine(data_dir: Path, *, url: str | None, backups: Path | None) -> Sequence[Finding]:
     """Return what every check found.
 
@@ -116,15 +119,19 @@ def _space(it: Patient) -> Verdict:
 
 
 def _speed(it: Patient) -> Verdict:
-    level = Level.OK if it.found.fsync_ms < FSYNC_MS_SLOW else Level.WARN
-    advice = "" if level is Level.OK else "every 202 waits for this: use a faster disk, or find who else loads it"
-    return level, f"a durable write takes {it.found.fsync_ms:.1f} ms", advice
+    return _warn_unless(
+        it.found.fsync_ms < FSYNC_MS_SLOW,
+        f"a durable write takes {it.found.fsync_ms:.1f} ms",
+        "every 202 waits for this: use a faster disk, or find who else loads it",
+    )
 
 
 def _wal(it: Patient) -> Verdict:
-    level = Level.OK if it.found.wal_bytes < WAL_BYTES_LARGE else Level.WARN
-    advice = "" if level is Level.OK else "something reads the store for very long: a backup, or a shell left open"
-    return level, f"the WAL has {it.found.wal_bytes:,} bytes", advice
+    return _warn_unless(
+        it.found.wal_bytes < WAL_BYTES_LARGE,
+        f"the WAL has {it.found.wal_bytes:,} bytes",
+        "something reads the store for very long: a backup, or a shell left open",
+    )
 
 
 def _clock(it: Patient) -> Verdict:
@@ -167,8 +174,7 @@ def _answer(it: Patient) -> Verdict:
 def _processes(it: Patient) -> Verdict:
     if not it.is_running:
         return Level.WARN, "no hub runs on this directory", f"moneta up --data {it.data_dir}"
-    beats = {name: HeartbeatFile(it.data_dir, name).read() for name in WORKERS}
-    dead = [name for name, beat in beats.items() if beat is None or it.now - beat.at_ms > HEARTBEAT_AGE_S_MAX * 1000]
+    dead = [name for name in WORKERS if HeartbeatFile(it.data_dir, name).alive(it.now) is None]
     if dead:
         return Level.FAIL, f"no sign of life from {', '.join(dead)}", "see the log for process_died; restart the hub"
     return Level.OK, "every process shows signs of life", ""
@@ -183,22 +189,28 @@ def _key(it: Patient) -> Verdict:
 
 def _events(it: Patient) -> Verdict:
     waits_ms = 0 if it.found.oldest_event_at is None else it.now - it.found.oldest_event_at
-    level = Level.OK if waits_ms < EVENT_WAITS_MS_MAX else Level.WARN
-    advice = "" if level is Level.OK else "does the processor work? see the log for event_failed"
-    return level, f"the oldest event waits for {waits_ms // 1000} s", advice
+    return _warn_unless(
+        waits_ms < EVENT_WAITS_MS_MAX,
+        f"the oldest event waits for {waits_ms // 1000} s",
+        "does the processor work? see the log for event_failed",
+    )
 
 
 def _dead_letters(it: Patient) -> Verdict:
-    level = Level.WARN if it.found.dead_letters else Level.OK
-    advice = "moneta dlq list; after what they died of is mended, moneta dlq redrive" if it.found.dead_letters else ""
-    return level, f"{it.found.dead_letters} events met a bug ten times", advice
+    return _warn_unless(
+        not it.found.dead_letters,
+        f"{it.found.dead_letters} events met a bug ten times",
+        "moneta dlq list; after what they died of is mended, moneta dlq redrive",
+    )
 
 
 def _deliveries(it: Patient) -> Verdict:
     waits_ms = 0 if it.found.oldest_delivery_at is None else it.now - it.found.oldest_delivery_at
-    level = Level.OK if waits_ms < DELIVERY_WAITS_MS_MAX else Level.WARN
-    advice = "" if level is Level.OK else "moneta deliveries list --status pending: ask whose they are"
-    return level, f"the oldest webhook waits for {waits_ms // 1000} s, {it.found.dead_deliveries} are dead", advice
+    return _warn_unless(
+        waits_ms < DELIVERY_WAITS_MS_MAX,
+        f"the oldest webhook waits for {waits_ms // 1000} s, {it.found.dead_deliveries} are dead",
+        "moneta deliveries list --status pending: ask whose they are",
+    )
 
 
 def _endpoints(it: Patient) -> Verdict:
@@ -236,9 +248,12 @@ def _backups(it: Patient) -> Verdict:
             f"{it.backups} holds no backup",
             f"moneta backup --data {it.data_dir} --out {it.backups}/NAME",
         )
-    hours = (it.now - max(made)) // 3_600_000
-    level = Level.OK if it.now - max(made) < BACKUP_AGE_MS_MAX else Level.WARN
-    return level, f"the last backup is {hours} hours old", "" if level is Level.OK else "see why the timer does not run"
+    age_ms = it.now - max(made)
+    return _warn_unless(
+        age_ms < BACKUP_AGE_MS_MAX,
+        f"the last backup is {age_ms // 3_600_000} hours old",
+        "see why the timer does not run",
+    )
 
 
 # fmt: off

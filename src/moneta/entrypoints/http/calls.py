@@ -146,6 +146,10 @@ class Route:
         """The name of the call; two paths of one operation differ by what the longer one adds."""
         return f"{self.operation}_version" if self.path.endswith("{version}") else str(self.operation)
 
+    def has_changed(self, answer: Answer) -> bool:
+        """Tell whether the call that was answered so has changed something."""
+        return self.method != "GET" and answer.status < 300  # noqa: PLR2004  # done: 2xx (RFC 9110, section 15)
+
     @property
     def status(self) -> int:
         """The status of a call that did what was asked."""
@@ -177,8 +181,7 @@ class Calls:
         except Exception as error:  # noqa: BLE001  # as in ``run``
             answer = self._refused(route.operation, internal_error(error, self._hub.randomness, where=route.operation))
         self._metrics.answered(route.operation, time.perf_counter() - started)
-        is_change = route.method != "GET" and answer.status < 300  # noqa: PLR2004  # done: 2xx (RFC 9110, section 15)
-        (log.info if is_change else log.debug)("call_answered", status=answer.status)
+        (log.info if route.has_changed(answer) else log.debug)("call_answered", status=answer.status)
         return answer
 
     async def _answer_known(self, route: Route, scope: Scope, receive: Receive) -> Answer:

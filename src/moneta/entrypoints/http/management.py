@@ -63,7 +63,7 @@ class Management:
     def _call_handler(self, route: Route) -> Handler:
         async def call(request: AnyRequest) -> Response[bytes]:
             answer = await self._calls.answer(route, request.scope, request.receive)
-            if route.method != "GET" and answer.status < 300:  # noqa: PLR2004  # done: 2xx (RFC 9110, section 15)
+            if route.has_changed(answer):
                 self._on_change()  # a key may be compromised now, an endpoint enabled
             return _response(answer)
 

@@ -13,7 +13,7 @@ from typing import Final
 
 import moneta
 from moneta.application.ports import Hub
-from moneta.domain.limits import HEARTBEAT_AGE_S_MAX, PROBE_AGE_S_MAX
+from moneta.domain.limits import PROBE_AGE_S_MAX
 from moneta.entrypoints.heartbeats import WORKERS, HeartbeatFile
 from moneta.entrypoints.http.readiness import Finding
 from moneta.entrypoints.telemetry import metrics
@@ -101,10 +101,9 @@ class Metrics:
     def _measure_workers(self, found: Figures, now_ms: int) -> None:
         found.set(metrics.PROCESS_UP, Source.WEB, to=1)
         for name in WORKERS:
-            beat = HeartbeatFile(self._data_dir, name).read()
-            is_alive = beat is not None and now_ms - beat.at_ms < HEARTBEAT_AGE_S_MAX * 1000
-            found.set(metrics.PROCESS_UP, name, to=int(is_alive))
-            if beat is not None and is_alive:
+            beat = HeartbeatFile(self._data_dir, name).alive(now_ms)
+            found.set(metrics.PROCESS_UP, name, to=int(beat is not None))
+            if beat is not None:
                 found.set(metrics.PROCESS_TURN, name, to=beat.turn_ms / 1000)
                 found.set(metrics.PROCESS_LAG, name, to=beat.lag_ms / 1000)
                 found.set(metrics.PROCESS_IN_HAND, name, to=beat.depth)

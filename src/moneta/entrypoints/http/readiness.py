@@ -42,9 +42,7 @@ class Surroundings:
 
     def beat(self, name: str) -> Heartbeat | None:
         """Return the heartbeat of a worker process if it is alive."""
-        beat = HeartbeatFile(self.data_dir, name).read()
-        is_alive = beat is not None and self.hub.clock.now_ms() - beat.at_ms < HEARTBEAT_AGE_S_MAX * 1000
-        return beat if is_alive else None
+        return HeartbeatFile(self.data_dir, name).alive(self.hub.clock.now_ms())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

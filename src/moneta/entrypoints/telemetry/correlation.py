@@ -9,17 +9,10 @@ from functools import lru_cache
 from typing import Final
 
 TRACE_ID_BYTES: Final = 16
-SPAN_ID_BYTES: Final = 8
 _TRACE: Final = b"moneta trace\x00"
-_SPAN: Final = b"moneta span\x00"
 
 
 @lru_cache(maxsize=1_024)
 def trace_id_of(contract_id: str) -> str:
     """Return the contract's trace id in hexadecimal, as W3C Trace Context and OpenTelemetry write it."""
     return hashlib.sha256(_TRACE + contract_id.encode("utf-8")).hexdigest()[: 2 * TRACE_ID_BYTES]
-
-
-def span_id_of(*cause: str) -> str:
-    """Return the id of the span that ``cause`` names: the same cause, the same id, in whichever process."""
-    return hashlib.sha256(_SPAN + "\n".join(cause).encode("utf-8")).hexdigest()[: 2 * SPAN_ID_BYTES]
