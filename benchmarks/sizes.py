@@ -42,6 +42,7 @@ OWN: Final = "own"
 Pattern: TypeAlias = Sequence[Contract]
 """A contract to copy, after each of its steps."""
 
+# ``parties_status`` finds nothing among all that a pair has: there is no list that could have to look through more.
 # fmt: off
 QUERIES: Final = {
     "contract":         "/contracts/{contract_id}",
@@ -53,7 +54,7 @@ QUERIES: Final = {
     "status":           "/contracts?limit={limit}&status=finalized",
     "mo_status":        "/contracts?limit={limit}&mo_id={mo_id}&status=finalized",
     "publisher_status": "/contracts?limit={limit}&publisher_id={publisher_id}&status=pending_publisher_signature",
-    "mpass_status":     "/contracts?limit={limit}&mpass_id={mpass_id}&status=declined",
+    "parties_status":   "/contracts?limit={limit}&mo_id={mo_id}&publisher_id={silent_id}&status=finalized",
     "received":         "/contracts?limit={limit}&mo_id={mo_id}&received_to={received_to}",
     OWN:                "/contracts?limit={limit}",
 }
@@ -162,6 +163,7 @@ def _any(market: Market, size: int, chosen: random.Random) -> Mapping[str, objec
         "mo_id": mo.party.organization_id,
         "mpass_id": chosen.choice(mo.mpass_ids),
         "publisher_id": chosen.choice((*market.silent, *market.signing)).party.organization_id,
+        "silent_id": chosen.choice(market.silent).party.organization_id,
         "received_to": int(time.time()) - chosen.randrange(1 + size // 1000),
     }
 

@@ -10,7 +10,18 @@ import pytest
 from moneta.adapters.embedded.database import FULL, NORMAL
 from moneta.adapters.embedded.store import EmbeddedStore
 from moneta.application.ports import ContractQuery
-from tests.conformance.builders import HUB, NOW, StillClock, delivered, new_event, owed_delivery, owing, submitted
+from tests.conformance.builders import (
+    HUB,
+    MO,
+    NOW,
+    PUBLISHER,
+    StillClock,
+    delivered,
+    new_event,
+    owed_delivery,
+    owing,
+    submitted,
+)
 
 FEW, MANY = 30, 3_000
 
@@ -67,6 +78,18 @@ def fill_contracts(store, size):
     store.contracts.commit(changes)
 
 
+def fill_a_pair(store, size):
+    """Contracts of one pair, all but one of them ended the same way, and that one is another pair's."""
+    ended = [replace(submitted(f"c{number}", received_at=NOW + number), status="finalized") for number in range(size)]
+    store.contracts.commit([*ended, replace(submitted("other", mo="another-mo"), status="declined")])
+
+
+def find_none_of_a_pair(store):
+    wanted = ContractQuery(visible_to=None, mo_id=MO, publisher_id=PUBLISHER, status="declined", limit=5)
+    assert store.contracts.list(wanted).items == []
+    assert len(store.contracts.list(replace(wanted, status="finalized")).items) == 5
+
+
 def deliver_to_another(store):
     owed = [owed_delivery(f"live-{number}", to=f"org-{number}", contract_id=f"live-{number}") for number in range(8)]
     store.contracts.commit([owing(one) for one in owed])
@@ -96,6 +119,7 @@ CASES = {
     "a taking from a backlog": (fill_backlog, lambda store: store.queue.take(limit=8, lease_s=60)),
     "a contract among many": (fill_contracts, process_one),
     "a page of many": (fill_contracts, lambda store: store.contracts.list(ContractQuery(visible_to="mo-1", limit=5))),
+    "a page of a pair's in a status that none of them has": (fill_a_pair, find_none_of_a_pair),
     "the next expiry": (fill_contracts, lambda store: store.contracts.next_expiry()),
 }
 

@@ -15,14 +15,15 @@ from moneta.domain.identifiers import ContractId, OrganizationId
 # fmt: off
 INDEXES: Final = (
     # The first row whose columns are all filtered on.
-    (("mpass",),               "contracts_mpass"),
-    (("mo", "publisher"),      "contracts_parties"),
-    (("mo", "status"),         "contracts_mo_status"),
-    (("publisher", "status"),  "contracts_publisher_status"),
-    (("mo",),                  "contracts_mo"),
-    (("publisher",),           "contracts_publisher"),
-    (("status",),              "contracts_status"),
-    ((),                       "contracts_received"),
+    (("mpass",),                     "contracts_mpass"),
+    (("mo", "publisher", "status"),  "contracts_parties_status"),
+    (("mo", "publisher"),            "contracts_parties"),
+    (("mo", "status"),               "contracts_mo_status"),
+    (("publisher", "status"),        "contracts_publisher_status"),
+    (("mo",),                        "contracts_mo"),
+    (("publisher",),                 "contracts_publisher"),
+    (("status",),                    "contracts_status"),
+    ((),                             "contracts_received"),
 )
 # fmt: on
 

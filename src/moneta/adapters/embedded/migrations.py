@@ -52,6 +52,8 @@ DROP TABLE dead_letters_1;
 ALTER TABLE endpoints ADD COLUMN disabled_reason TEXT;
 ALTER TABLE endpoints ADD COLUMN failing_since INTEGER;
 UPDATE endpoints SET disabled_reason = 'gone' WHERE disabled_at IS NOT NULL;
+
+CREATE INDEX contracts_parties_status ON contracts (mo, publisher, status, received_at) WHERE mo IS NOT NULL;
 """
 
 MIGRATIONS: Final[Mapping[int, str]] = {2: _TO_VERSION_2}

@@ -102,6 +102,7 @@ CREATE INDEX contracts_status ON contracts (status, received_at);
 CREATE INDEX contracts_mo ON contracts (mo, received_at) WHERE mo IS NOT NULL;
 CREATE INDEX contracts_mo_status ON contracts (mo, status, received_at) WHERE mo IS NOT NULL;
 CREATE INDEX contracts_parties ON contracts (mo, publisher, received_at) WHERE mo IS NOT NULL;
+CREATE INDEX contracts_parties_status ON contracts (mo, publisher, status, received_at) WHERE mo IS NOT NULL;
 CREATE INDEX contracts_publisher ON contracts (publisher, received_at) WHERE publisher IS NOT NULL;
 CREATE INDEX contracts_publisher_status ON contracts (publisher, status, received_at) WHERE publisher IS NOT NULL;
 CREATE INDEX contracts_mpass ON contracts (mpass, received_at) WHERE mpass IS NOT NULL;
