@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from os import cpu_count, getloadavg
 from pathlib import Path
 from platform import machine, python_version
@@ -18,7 +19,7 @@ from typing import Final, TypeAlias
 import msgspec
 from rich.console import Console
 
-from benchmarks.memory import memory_section
+from benchmarks.memory import RATE, memory_section
 from benchmarks.overload import overload_section
 from benchmarks.progress import Tell, progress_line
 from benchmarks.sections import (
@@ -103,13 +104,14 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure the hub.")
     parser.add_argument("--only", choices=(*SHORT, *LONG), help="measure one part alone")
     parser.add_argument("--seconds", type=float, help="how long each load runs, instead of its own time")
+    parser.add_argument("--rate", type=int, default=RATE, help="contracts a second while memory is measured")
     parser.add_argument("--long", action="store_true", help=f"measure {', '.join(LONG)} instead")
     parser.add_argument("--keep", type=Path, default=KEPT, help="folder for the stores; emptied first")
     return parser.parse_args(arguments)
 
 
 def _measured(options: argparse.Namespace, folder: Path, console: Console) -> Figures:
-    every = SHORT | LONG
+    every = SHORT | LONG | {"memory": partial(memory_section, rate=options.rate)}
     names = [options.only] if options.only else [*(LONG if options.long else SHORT)]
     figures: Figures = {}
     with progress_line(console, len(names)) as begin:

@@ -80,6 +80,7 @@ LINES: Final = (
     Line("start to ready: 10k, 100k, 1M",          tuple(f"start_s_{size}" for size in SIZES),   "s", "1"),
     Line("memory: at start, first minute, largest, last",
          ("memory_start_mb", "memory_first_mb", "memory_max_mb", "memory_last_mb"),              "MB", "200"),
+    Line("  slope after the first third",          ("memory_slope_mb_per_h",),                   "MB an hour"),
     Line("  descriptors: first minute, last",      ("descriptors_first", "descriptors_last"),    ""),
     *(Line(f"{flow} flows accepted, missing, unfinished",
            (f"{flow}_accepted", f"{flow}_missing_in_store", f"{flow}_unfinished_in_store"), "in the store", "0, 0")
