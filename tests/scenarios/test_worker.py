@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import os
 import threading
 import time
 from collections import Counter
@@ -12,10 +13,12 @@ import pytest
 
 from moneta.adapters.system import SystemClock
 from moneta.application.end_contracts import expire_contracts, next_expiry_ms
+from moneta.application.endpoint_tests import send_endpoint_test
 from moneta.application.ports import Answer, DeliveryQuery, DeliveryStatus, EventType, NoAnswer
 from moneta.domain.errors import StoreUnavailableError
 from moneta.entrypoints.logs import Forgiving
 from moneta.entrypoints.pace import Pace
+from moneta.entrypoints.pipes import waker
 from moneta.entrypoints.worker.processor import Processor
 from moneta.entrypoints.worker.pump import TICK_S, DeliveryPump
 from tests.scenarios.play import Play
@@ -110,16 +113,13 @@ def test_the_processor_goes_on_after(play, name):
         wait_until(lambda: play.outcome("mo", "e-1") == "processed")
 
 
-def run_pump(hub, sender, until):
-    """Run a pump until ``until()`` holds."""
+def run_pump(hub, sender, is_so):
+    """Run a pump until ``is_so()`` holds."""
 
     async def run():
         pump = DeliveryPump(hub, sender, on_answer=lambda: None)
         task = asyncio.create_task(pump.run())
-        deadline = time.monotonic() + WAIT_S
-        while not until():
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.01)
+        await until(is_so)
         pump.stop()
         await task
 
@@ -222,10 +222,7 @@ def test_a_loop_that_is_stuck_shows_in_the_heartbeat(play):
         pump = DeliveryPump(hub, Answering(stick), on_answer=lambda: None)
         pumps.append(pump)
         task = asyncio.create_task(pump.run())
-        deadline = time.monotonic() + WAIT_S
-        while not beats:
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.01)
+        await until(lambda: beats)
         await asyncio.sleep(2 * TICK_S)
         beats.append(pump.heartbeat())
         pump.stop()
@@ -301,3 +298,44 @@ def test_a_log_that_can_t_be_written_stops_nothing():
     stream = Forgiving(FullDisk())
     assert stream.write("told") == 4
     stream.flush()
+
+
+def test_a_test_that_is_answered_has_the_deliverer_send_again(play):
+    """Its endpoint asked for an hour of quiet, has been mended since, and says so by way of a test."""
+    sender = Answering(lambda _: answered(503, retry_after="3600"))
+    play.house.submit(play.mo, play.body)
+    body = play.house.body(play.mo, play.publisher, play.mpass_id, contract_id="contract-2")
+
+    async def run():
+        pump = DeliveryPump(play.house.hub, sender, on_answer=lambda: None)
+        task = asyncio.create_task(pump.run())
+        await until(pump._places.busy)
+        sender.answer = lambda _: answered(204)
+        play.house.submit(play.mo, body, event_id="e-2")
+        pump.wake()
+        send_endpoint_test(
+            play.house.hub, play.house.caller(play.publisher), play.publisher.kind, play.publisher.organization_id
+        )
+        pump.wake()
+        await until(is_delivered(play, 2))  # the test, and the second contract's; the first waits for its next attempt
+        pump.stop()
+        await task
+
+    asyncio.run(run())
+
+
+async def until(is_so):
+    deadline = time.monotonic() + WAIT_S
+    while not is_so():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+def test_a_dead_neighbour_costs_whoever_wakes_it_nothing():
+    reader, writer = os.pipe()
+    wake = waker(writer)
+    wake()
+    assert os.read(reader, 8) == b"\x01"
+    os.close(reader)
+    wake()
+    os.close(writer)

@@ -12,6 +12,7 @@ from moneta.domain.circuits import (
     Circuit,
     CircuitState,
     Evidence,
+    Passage,
     Sign,
     awaits_probe,
     takes_nothing,
@@ -23,42 +24,49 @@ from moneta.domain.limits import CIRCUIT_FAILURES_MAX, CIRCUIT_WAIT_S_MAX, CIRCU
 
 CLOSED, OPEN, PROBING = CircuitState
 ANSWERED, FAILED, DEFERRED = Sign
+FREE, PROBE, TEST = Passage
 NOW_S = 1_000.0
 LIMPING = Circuit(failures=CIRCUIT_FAILURES_MAX - 1)
 BROKEN = Circuit(state=OPEN, failures=CIRCUIT_FAILURES_MAX, openings=1, open_until_s=NOW_S + 4)
 PROBED = replace(BROKEN, state=PROBING, open_until_s=NOW_S)
 
 
-def evidence(sign, *, is_probe=False, now_s=NOW_S, jitter=0.5, retry_after_s=0):
+def evidence(sign, passage=FREE, *, now_s=NOW_S, jitter=0.5, retry_after_s=0):
     if sign is DEFERRED and not retry_after_s:
         retry_after_s = 60
-    return Evidence(sign=sign, is_probe=is_probe, now_s=now_s, jitter=jitter, retry_after_s=retry_after_s)
+    return Evidence(sign=sign, passage=passage, now_s=now_s, jitter=jitter, retry_after_s=retry_after_s)
 
 
 # fmt: off
 ROWS = [
-    # circuit    sign      is_probe  what it is then
-    (WHOLE,      ANSWERED, False,    WHOLE),
-    (WHOLE,      FAILED,   False,    Circuit(failures=1)),
-    (WHOLE,      DEFERRED, False,    Circuit(state=OPEN, open_until_s=NOW_S + 60)),
-    (LIMPING,    ANSWERED, False,    WHOLE),
-    (LIMPING,    FAILED,   False,    Circuit(state=OPEN, failures=5, openings=1, open_until_s=NOW_S + 3.75)),
-    (BROKEN,     ANSWERED, False,    BROKEN),
-    (BROKEN,     FAILED,   False,    BROKEN),
-    (BROKEN,     DEFERRED, False,    replace(BROKEN, open_until_s=NOW_S + 60)),
-    (PROBED,     ANSWERED, False,    PROBED),
-    (PROBED,     FAILED,   False,    PROBED),
-    (PROBED,     DEFERRED, False,    PROBED),
-    (PROBED,     ANSWERED, True,     WHOLE),
-    (PROBED,     FAILED,   True,     replace(PROBED, state=OPEN, openings=2, open_until_s=NOW_S + 7.5)),
-    (PROBED,     DEFERRED, True,     replace(PROBED, state=OPEN, openings=2, open_until_s=NOW_S + 60)),
+    # circuit    sign      passage   what it is then
+    (WHOLE,      ANSWERED, FREE,     WHOLE),
+    (WHOLE,      FAILED,   FREE,     Circuit(failures=1)),
+    (WHOLE,      DEFERRED, FREE,     Circuit(state=OPEN, open_until_s=NOW_S + 60)),
+    (LIMPING,    ANSWERED, FREE,     WHOLE),
+    (LIMPING,    FAILED,   FREE,     Circuit(state=OPEN, failures=5, openings=1, open_until_s=NOW_S + 3.75)),
+    (BROKEN,     ANSWERED, FREE,     BROKEN),
+    (BROKEN,     FAILED,   FREE,     BROKEN),
+    (BROKEN,     DEFERRED, FREE,     replace(BROKEN, open_until_s=NOW_S + 60)),
+    (PROBED,     ANSWERED, FREE,     PROBED),
+    (PROBED,     FAILED,   FREE,     PROBED),
+    (PROBED,     DEFERRED, FREE,     PROBED),
+    (PROBED,     ANSWERED, PROBE,    WHOLE),
+    (PROBED,     FAILED,   PROBE,    replace(PROBED, state=OPEN, openings=2, open_until_s=NOW_S + 7.5)),
+    (PROBED,     DEFERRED, PROBE,    replace(PROBED, state=OPEN, openings=2, open_until_s=NOW_S + 60)),
+    (BROKEN,     ANSWERED, TEST,     WHOLE),
+    (BROKEN,     FAILED,   TEST,     BROKEN),
+    (BROKEN,     DEFERRED, TEST,     replace(BROKEN, open_until_s=NOW_S + 60)),
+    (PROBED,     ANSWERED, TEST,     WHOLE),
+    (PROBED,     FAILED,   TEST,     PROBED),
+    (PROBED,     DEFERRED, TEST,     PROBED),
 ]
 # fmt: on
 
 
-@pytest.mark.parametrize(("circuit", "sign", "is_probe", "then"), ROWS, ids=str)
-def test_each_sign_leads_to_one_circuit(circuit, sign, is_probe, then):
-    assert when_ended(circuit, evidence(sign, is_probe=is_probe)) == then
+@pytest.mark.parametrize(("circuit", "sign", "passage", "then"), ROWS, ids=str)
+def test_each_sign_leads_to_one_circuit(circuit, sign, passage, then):
+    assert when_ended(circuit, evidence(sign, passage)) == then
 
 
 def test_every_state_has_a_row_for_every_sign():
@@ -92,9 +100,26 @@ def test_what_may_be_sent(circuit, now_s, nothing, probe):
     assert (takes_nothing(circuit, now_s), awaits_probe(circuit, now_s)) == (nothing, probe)
 
 
-def test_the_message_sent_after_the_wait_is_the_probe():
-    assert when_sent(BROKEN).state is PROBING
-    assert when_sent(LIMPING) is LIMPING
+# fmt: off
+PASSAGES = [
+    # circuit  is_test now_s      the circuit then, and how the message passed
+    (WHOLE,   False, NOW_S,     (WHOLE,   FREE)),
+    (LIMPING, False, NOW_S,     (LIMPING, FREE)),
+    (BROKEN,  False, NOW_S,     (BROKEN,  FREE)),
+    (BROKEN,  False, NOW_S + 4, (replace(BROKEN, state=PROBING), PROBE)),
+    (PROBED,  False, NOW_S,     (PROBED,  FREE)),
+    (WHOLE,   True,  NOW_S,     (WHOLE,   FREE)),
+    (LIMPING, True,  NOW_S,     (LIMPING, FREE)),
+    (BROKEN,  True,  NOW_S,     (BROKEN,  TEST)),
+    (BROKEN,  True,  NOW_S + 4, (replace(BROKEN, state=PROBING), PROBE)),
+    (PROBED,  True,  NOW_S,     (PROBED,  TEST)),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("circuit", "is_test", "now_s", "then"), PASSAGES, ids=str)
+def test_a_message_passes_the_circuit_as_one_thing(circuit, is_test, now_s, then):
+    assert when_sent(circuit, is_test=is_test, now_s=now_s) == then
 
 
 def test_waits_double_up_to_a_bound():
@@ -113,8 +138,6 @@ def test_whatever_happens_an_endpoint_that_answers_is_sent_to_again(story):
     circuit, now_s = WHOLE, NOW_S
     for sign, pause_s in [*story, *[(ANSWERED, 3_600.0)] * 2]:
         now_s += pause_s
-        is_probe = awaits_probe(circuit, now_s)
-        if is_probe:
-            circuit = when_sent(circuit)
-        circuit = when_ended(circuit, evidence(sign, is_probe=is_probe, now_s=now_s))
+        circuit, passage = when_sent(circuit, is_test=False, now_s=now_s)
+        circuit = when_ended(circuit, evidence(sign, passage, now_s=now_s))
     assert circuit == WHOLE

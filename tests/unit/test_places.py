@@ -2,7 +2,7 @@
 
 import pytest
 
-from moneta.domain.circuits import Sign
+from moneta.domain.circuits import Passage, Sign
 from moneta.domain.limits import (
     CIRCUIT_FAILURES_MAX,
     CIRCUIT_WAIT_S_MIN,
@@ -33,12 +33,12 @@ def places(clock):
     return Places(clock_s=clock, randomness=CountedRandomness())
 
 
-def fail(places, organization, times=1, *, is_probe=False):
-    return [places.judge(organization, Sign.FAILED, is_probe=is_probe, retry_after_s=0) for _ in range(times)]
+def fail(places, organization, times=1):
+    return [places.judge(organization, Sign.FAILED, passage=Passage.FREE, retry_after_s=0) for _ in range(times)]
 
 
-def answer(places, organization, *, is_probe=False):
-    return places.judge(organization, Sign.ANSWERED, is_probe=is_probe, retry_after_s=0)
+def answer(places, organization, passage=Passage.FREE):
+    return places.judge(organization, Sign.ANSWERED, passage=passage, retry_after_s=0)
 
 
 def test_an_endpoint_has_its_places_and_no_more(places):
@@ -77,7 +77,7 @@ def test_an_open_circuit_takes_nothing_until_its_wait_is_over_and_then_one(place
     assert 0 < places.next_probe_s() <= CIRCUIT_WAIT_S_MIN
     clock.now_s += CIRCUIT_WAIT_S_MIN
     assert (places.busy(), places.probed(), places.next_probe_s()) == (frozenset(), {A}, None)
-    assert places.begin(A) is True
+    assert places.begin(A) is Passage.PROBE
     assert (places.busy(), places.probed(), places.next_probe_s()) == ({A}, frozenset(), None)
 
 
@@ -87,13 +87,28 @@ def test_a_probe_that_is_answered_closes_the_circuit(places, clock):
     places.begin(A)
     assert answer(places, A) is None  # of a message that was sent before
     assert places.busy() == {A}
-    assert answer(places, A, is_probe=True).state == "closed"
-    assert (places.busy(), places.begin(A)) == (frozenset(), False)
+    assert answer(places, A, Passage.PROBE).state == "closed"
+    assert (places.busy(), places.begin(A)) == (frozenset(), Passage.FREE)
 
 
 def test_what_was_taken_as_the_circuit_opened_is_no_probe(places):
     fail(places, A, CIRCUIT_FAILURES_MAX)
-    assert places.begin(A) is False
+    assert places.begin(A) is Passage.FREE
+
+
+def test_a_test_that_is_answered_closes_the_circuit_before_its_wait_is_over(places):
+    fail(places, A, CIRCUIT_FAILURES_MAX)
+    passage = places.begin(A, is_test=True)
+    assert places.busy() == {A}
+    assert answer(places, A, passage).state == "closed"
+    assert (places.busy(), places.next_probe_s()) == (frozenset(), None)
+
+
+def test_a_test_sent_before_the_circuit_opened_closes_nothing(places):
+    passage = places.begin(A, is_test=True)
+    fail(places, A, CIRCUIT_FAILURES_MAX)
+    assert answer(places, A, passage) is None
+    assert places.busy() == {A}
 
 
 def test_an_endpoint_that_answers_is_forgotten(places):

@@ -1,7 +1,8 @@
 """A test message to an organization's endpoint, signed like any other (protocol, sections 7 and 14).
 
 It is a delivery, with an attempt that ``GET /deliveries/{webhook-id}`` shows. It is tried once, at once, whether or not
-the endpoint is disabled or fails at present; it enables nothing, and holds up nothing.
+the endpoint is disabled or fails at present; it enables nothing, and holds up nothing. Where the deliverer has ceased
+to send because the endpoint fails, an answer to the test has it begin again (``domain.circuits``).
 """
 
 from moneta.application.access import Operation, authorize

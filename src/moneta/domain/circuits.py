@@ -8,6 +8,8 @@ The rules:
 3. Then one message is sent, the probe, and only its outcome counts: an answer closes the circuit, a failure opens it
    for longer. What was sent before the circuit opened tells of the past.
 4. ``Retry-After`` opens it at once, for as long as it asks, and lengthens what is open.
+5. A test of the endpoint goes through whatever the circuit says. Its answer, if it was sent since the circuit opened,
+   closes it at once: who has mended an endpoint need not wait. Its failure counts like any other message's.
 
 Pure: the caller brings the time, by a clock that is never set back, and the chance. A circuit that is closed and has
 no failures is worth nothing, so only the others need be kept.
@@ -40,6 +42,14 @@ class Sign(StrEnum):
     DEFERRED = "deferred"
 
 
+class Passage(StrEnum):
+    """How a message came to be sent: freely, as the probe, or as a test that the circuit would have held back."""
+
+    FREE = "free"
+    PROBE = "probe"
+    TEST = "test"
+
+
 CLOSED, OPEN, PROBING = CircuitState
 ANSWERED, FAILED, DEFERRED = Sign
 
@@ -63,7 +73,7 @@ class Evidence:
     """An attempt that ended. ``jitter``: drawn from 0 up to 1. ``retry_after_s``: with ``DEFERRED``, above zero."""
 
     sign: Sign
-    is_probe: bool
+    passage: Passage
     now_s: float
     jitter: float
     retry_after_s: int = 0
@@ -79,14 +89,18 @@ def takes_nothing(circuit: Circuit, now_s: float) -> bool:
     return circuit.state is PROBING or (circuit.state is OPEN and now_s < circuit.open_until_s)
 
 
-def when_sent(circuit: Circuit) -> Circuit:
-    """Return the circuit after a message was sent: if it is open, that was the probe."""
-    return circuit if circuit.state is CLOSED else replace(circuit, state=PROBING)
+def when_sent(circuit: Circuit, *, is_test: bool, now_s: float) -> tuple[Circuit, Passage]:
+    """Return the circuit after a message was sent, and as what it was: the first after the wait is the probe."""
+    if awaits_probe(circuit, now_s):
+        return replace(circuit, state=PROBING), Passage.PROBE
+    return circuit, Passage.TEST if is_test and circuit.state is not CLOSED else Passage.FREE
 
 
 def when_ended(circuit: Circuit, evidence: Evidence) -> Circuit:
     """Return the circuit after an attempt ended."""
-    if circuit.state is PROBING and not evidence.is_probe:  # (3)
+    if evidence.passage is Passage.TEST and evidence.sign is ANSWERED:  # (5)
+        return WHOLE
+    if circuit.state is PROBING and evidence.passage is not Passage.PROBE:  # (3)
         return circuit
     return _MOVES[circuit.state, evidence.sign](circuit, evidence)
 

@@ -12,11 +12,15 @@ PIPE_BYTES: Final = 65_536
 
 
 def waker(descriptor: int) -> Callable[[], None]:
-    """Return what wakes the process at the other end. A pipe that is full already says that there is work."""
+    """Return what wakes the process at the other end.
+
+    A pipe that is full already says that there is work. One that nobody reads any more costs nothing: whoever is
+    started in the other's place looks at the store first. (Python ignores SIGPIPE, so that the write fails instead.)
+    """
     os.set_blocking(descriptor, False)
 
     def wake() -> None:
-        with suppress(BlockingIOError):
+        with suppress(BlockingIOError, BrokenPipeError):
             os.write(descriptor, b"\x01")
 
     return wake

@@ -9,7 +9,17 @@ from collections.abc import Callable
 from typing import Final
 
 from moneta.application.ports import Randomness
-from moneta.domain.circuits import WHOLE, Circuit, Evidence, Sign, awaits_probe, takes_nothing, when_ended, when_sent
+from moneta.domain.circuits import (
+    WHOLE,
+    Circuit,
+    Evidence,
+    Passage,
+    Sign,
+    awaits_probe,
+    takes_nothing,
+    when_ended,
+    when_sent,
+)
 from moneta.domain.identifiers import OrganizationId
 from moneta.domain.limits import SENDS_MAX, SENDS_PER_ENDPOINT_CROWDED_MAX, SENDS_PER_ENDPOINT_MAX
 
@@ -57,22 +67,24 @@ class Places:
         waits = (circuit.open_until_s - now_s for circuit in self._circuits.values() if takes_nothing(circuit, now_s))
         return min((wait_s for wait_s in waits if wait_s > 0), default=None)
 
-    def begin(self, organization: OrganizationId) -> bool:
-        """Note that a message is sent, and tell whether it is the probe of a circuit."""
+    def begin(self, organization: OrganizationId, *, is_test: bool = False) -> Passage:
+        """Note that a message is sent, and tell how it passed the circuit. ``is_test``: of the endpoint."""
         self._under_way[organization] += 1
         circuit = self._circuits.get(organization)
-        if circuit is None or not awaits_probe(circuit, self._clock_s()):
-            return False
-        self._circuits[organization] = when_sent(circuit)
-        return True
+        if circuit is None:
+            return Passage.FREE  # as almost always
+        self._circuits[organization], passage = when_sent(circuit, is_test=is_test, now_s=self._clock_s())
+        return passage
 
-    def judge(self, organization: OrganizationId, sign: Sign, *, is_probe: bool, retry_after_s: int) -> Circuit | None:
+    def judge(
+        self, organization: OrganizationId, sign: Sign, *, passage: Passage, retry_after_s: int
+    ) -> Circuit | None:
         """Note what an attempt tells of the endpoint; return its circuit if that is in another state now."""
         before = self._circuits.get(organization)
         if before is None and sign is Sign.ANSWERED:
             return None  # as almost always
         evidence = Evidence(
-            sign=sign, is_probe=is_probe, now_s=self._clock_s(), jitter=self._jitter(), retry_after_s=retry_after_s
+            sign=sign, passage=passage, now_s=self._clock_s(), jitter=self._jitter(), retry_after_s=retry_after_s
         )
         before = before or WHOLE
         after = when_ended(before, evidence)

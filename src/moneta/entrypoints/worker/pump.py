@@ -15,8 +15,8 @@ from typing import Final, TypeVar, TypeVarTuple
 import structlog
 
 from moneta.application.deliver_webhooks import PreparedAttempt, Recorded, prepare_attempts, record_attempts, sign_of
-from moneta.application.ports import Answer, DueDelivery, Hub, NoAnswer, Sender
-from moneta.domain.circuits import CircuitState
+from moneta.application.ports import Answer, DueDelivery, Hub, NoAnswer, Sender, WebhookType
+from moneta.domain.circuits import CircuitState, Passage
 from moneta.domain.errors import StoreUnavailableError
 from moneta.domain.identifiers import OrganizationId, UnixMillis
 from moneta.domain.limits import (
@@ -161,25 +161,26 @@ class DeliveryPump:
         return [prepared for one in due for prepared in self._prepare([one])]
 
     def _start(self, prepared: PreparedAttempt) -> None:
-        is_probe = self._places.begin(prepared.due.owed.organization_id)
-        task = asyncio.create_task(self._send(prepared, is_probe=is_probe))
+        owed = prepared.due.owed
+        passage = self._places.begin(owed.organization_id, is_test=owed.type is WebhookType.ENDPOINT_TEST)
+        task = asyncio.create_task(self._send(prepared, passage))
         self._sends.add(task)
         task.add_done_callback(self._sends.discard)
 
-    async def _send(self, prepared: PreparedAttempt, *, is_probe: bool) -> None:
+    async def _send(self, prepared: PreparedAttempt, passage: Passage) -> None:
         try:
             came = await self._sender.send(prepared.request)
         except Exception as error:  # a bug of the sender's must not keep the place for ever
             owed = prepared.due.owed
             log.exception("send_failed", webhook_id=owed.webhook_id, contract_id=owed.contract_id)
             came = NoAnswer(reason="internal", detail=type(error).__name__, duration_ms=0)
-        self._judge(prepared, came, is_probe=is_probe)
+        self._judge(prepared, came, passage)
         self._came.put_nowait((prepared, came))
 
-    def _judge(self, prepared: PreparedAttempt, came: Answer | NoAnswer, *, is_probe: bool) -> None:
+    def _judge(self, prepared: PreparedAttempt, came: Answer | NoAnswer, passage: Passage) -> None:
         organization = prepared.due.owed.organization_id
         sign, wait_s = sign_of(came, now=prepared.started_at)
-        circuit = self._places.judge(organization, sign, is_probe=is_probe, retry_after_s=wait_s)
+        circuit = self._places.judge(organization, sign, passage=passage, retry_after_s=wait_s)
         if circuit is not None:
             log.info(CIRCUIT_EVENTS[circuit.state], organization_id=organization, openings=circuit.openings)
 
