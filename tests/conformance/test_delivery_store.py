@@ -714,7 +714,7 @@ def test_tests_of_an_endpoint_go_one_after_the_other_and_hold_up_nothing_else(st
     assert take(store, now=NOW + 3) == ["test-2"]
     store.deliveries.record([delivered(second, at=NOW + 4)])
     assert statuses(store, "test-1", "test-2", "msg-1") == [DEAD, DELIVERED, PENDING]
-    assert store.deliveries.counts() == {PENDING: 1, DELIVERED: 1, DEAD: 1}
+    assert store.deliveries.backlog() == DeliveryBacklog(pending=1, due_at=NOW + 60_002, dead=1)
 
 
 def test_a_test_that_is_owed_again_still_goes_to_a_disabled_endpoint(store):

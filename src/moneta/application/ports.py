@@ -508,9 +508,6 @@ class DeliveryStore(Protocol):
         once, even if it is being sent just now. One with ``ATTEMPTS_MAX`` attempts that is settled stays so.
         """
 
-    def counts(self) -> Mapping[DeliveryStatus, int]:
-        """Return how many deliveries stand how."""
-
     def backlog(self) -> DeliveryBacklog:
         """Return what is not delivered, quickly however much it is."""
 

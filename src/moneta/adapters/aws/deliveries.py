@@ -8,6 +8,7 @@ its lease, and behind another in its line whenever that one is. Who moves the fi
 a crash comes between, what follows is looked at too early or at the old time, and put right then.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice, zip_longest
 from typing import Final
@@ -138,19 +139,12 @@ class DynamoDBDeliveryStore:
         """See DeliveryStore.owe_again. Each delivery is a write of its own: after a crash those before it are owed."""
         return sum(self._db.each(lambda webhook_id: self._owe_again(webhook_id, now), webhook_ids))
 
-    def counts(self) -> Mapping[DeliveryStatus, int]:
-        """See DeliveryStore.counts. Reads the whole table: for tests and small hubs; the deployed one has metrics."""
-        counts = dict.fromkeys(DeliveryStatus, 0)
-        for item in self._db.scan(Table.DELIVERIES, attributes=("status", FORGET_AT)):
-            counts[DeliveryStatus(item["status"])] += 1
-        return counts
-
     def backlog(self) -> DeliveryBacklog:
         """See DeliveryStore.backlog. Reads the whole table: for tests and small hubs; the deployed one has metrics."""
-        counts = {status: min(count, BACKLOG_COUNTED_MAX) for status, count in self.counts().items()}
-        return DeliveryBacklog(
-            pending=counts[DeliveryStatus.PENDING], due_at=self.next_due(), dead=counts[DeliveryStatus.DEAD]
-        )
+        statuses = (one["status"] for one in self._db.scan(Table.DELIVERIES, attributes=("status", FORGET_AT)))
+        counts = {status: min(count, BACKLOG_COUNTED_MAX) for status, count in Counter(statuses).items()}
+        pending, dead = (counts.get(status, 0) for status in (DeliveryStatus.PENDING, DeliveryStatus.DEAD))
+        return DeliveryBacklog(pending=pending, due_at=self.next_due(), dead=dead)
 
     # Taking.
 

@@ -158,7 +158,7 @@ class DynamoDBDirectoryStore:
         return {one: health_of(found.get(organization_key(one, ENDPOINT)["object"], {})) for one in ids}
 
     def endpoint_counts(self) -> Mapping[EndpointStatus, int]:
-        """See DirectoryStore.endpoint_counts. Reads the whole table, as DeliveryStore.counts does."""
+        """See DirectoryStore.endpoint_counts. Reads the whole table, as DeliveryStore.backlog does."""
         items = self._db.scan(Table.DIRECTORY, attributes=("failing_since", "disabled_at"))
         found = Counter(health_of(item).status for item in items)
         return {status: found[status] for status in (EndpointStatus.FAILING, EndpointStatus.DISABLED)}

@@ -157,16 +157,6 @@ class SQLiteDeliveryStore:
                 _bring_forward(connection, line, now=now)
         return len(again)
 
-    def counts(self) -> Mapping[DeliveryStatus, int]:
-        """See DeliveryStore.counts."""
-        with self._database.read() as connection:
-            ever, forgotten, pending, dead = rows(connection, _COUNTS)[0]
-        return {
-            DeliveryStatus.PENDING: pending,
-            DeliveryStatus.DELIVERED: ever - forgotten - pending - dead,
-            DeliveryStatus.DEAD: dead,
-        }
-
     def backlog(self) -> DeliveryBacklog:
         """See DeliveryStore.backlog."""
         with self._database.read() as connection:
@@ -210,13 +200,6 @@ WHERE deliveries.delivery = ?
 _BACKLOG: Final = """
 SELECT (SELECT count(*) FROM (SELECT 1 FROM pending LIMIT ?)),
     (SELECT count(*) FROM (SELECT 1 FROM deliveries INDEXED BY deliveries_dead WHERE status = 2 LIMIT ?))
-"""
-# Numbers are given without a gap and never twice, so the last one is how many there ever were, at any size.
-_COUNTS: Final = """
-SELECT (SELECT ifnull(max(delivery), 0) FROM deliveries),
-    (SELECT value FROM meta WHERE name = 'deliveries_forgotten'),
-    (SELECT count(*) FROM pending),
-    (SELECT count(*) FROM deliveries INDEXED BY deliveries_dead WHERE status = 2)
 """
 
 

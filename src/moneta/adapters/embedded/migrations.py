@@ -21,8 +21,6 @@ from moneta.adapters.embedded.schema import SCHEMA_VERSION, check_version, get_m
 from moneta.domain.errors import StoreVersionError
 
 _TO_VERSION_2: Final = """
-INSERT INTO meta (name, value) VALUES ('deliveries_forgotten', 0);
-
 CREATE TEMP TABLE waiting AS
     SELECT messages.event, queue.ready_at, ifnull(tries, 0) AS tries, registry_seq, raw
     FROM messages LEFT JOIN queue USING (event);

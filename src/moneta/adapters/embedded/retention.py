@@ -6,7 +6,6 @@ The rules:
    be over at all. So it costs the same whether there are a thousand rows or a hundred million, and needs no index.
 2. The newest row of a table stays, so that SQLite gives no number twice: numbers are cursors and handles.
 3. A forgotten row may come back in a power cut, and is forgotten again: the write is one of those without an fsync.
-4. What was forgotten of ``deliveries`` is counted in ``meta``, so that how many there are is known without counting.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,12 +26,11 @@ class Kind:
 
     ``oldest`` gives a number, when it was written, never later than when it was over, and since when it is over (NULL:
     it is not), in the order of numbers; it is asked with the number to begin after, and how many. ``forget`` are asked
-    with a number each; ``counter`` is the name in ``meta`` under which their sum stands.
+    with a number each.
     """
 
     oldest: str
     forget: tuple[str, ...]
-    counter: str | None = None
 
 
 _FORGET_DELIVERY: Final = (
@@ -50,7 +48,6 @@ KINDS: Final[Mapping[Past, Kind]] = {
         ORDER BY delivery LIMIT ?
         """,
         forget=_FORGET_DELIVERY,
-        counter="deliveries_forgotten",
     ),
     Past.DEAD_DELIVERIES: Kind(
         oldest="""
@@ -60,7 +57,6 @@ KINDS: Final[Mapping[Past, Kind]] = {
         ORDER BY delivery LIMIT ?
         """,
         forget=_FORGET_DELIVERY,
-        counter="deliveries_forgotten",
     ),
     Past.EVENTS: Kind(
         oldest="""
@@ -110,8 +106,3 @@ def _over(
 def _forget(connection: apsw.Connection, kind: Kind, numbers: Sequence[int]) -> None:
     for statement in kind.forget:
         connection.executemany(statement, [(number,) for number in numbers])
-    if kind.counter is not None:
-        connection.execute(_COUNT, (len(numbers), kind.counter))
-
-
-_COUNT: Final = "UPDATE meta SET value = value + ? WHERE name = ?"

@@ -233,7 +233,6 @@ def create_tables(connection: apsw.Connection, *, base_url: str) -> None:
         "directory_version": 0,
         "registry_position": 0,
         "swept_to": 0,
-        "deliveries_forgotten": 0,
     }
     connection.executemany("INSERT INTO meta (name, value) VALUES (?, ?)", list(meta.items()))
 
