@@ -27,9 +27,10 @@ from moneta.application.ports import Answer, DueDelivery, Hub, NoAnswer, QueuedE
 from moneta.application.process_events import process_events
 from moneta.bootstrap import embedded, http_sender
 from moneta.domain.errors import Refused
-from moneta.entrypoints.http.answers import Answer as HTTPAnswer
-from moneta.entrypoints.http.answers import problem_answer, send_answer
-from moneta.entrypoints.http.requests import bearer_token
+from moneta.entrypoints.answers import Answer as HTTPAnswer
+from moneta.entrypoints.answers import problem_answer
+from moneta.entrypoints.http.asgi import send_answer
+from moneta.entrypoints.requests import bearer_token
 from moneta.settings import Settings
 
 THREADS: Final = 32

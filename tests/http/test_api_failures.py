@@ -13,7 +13,7 @@ import structlog
 from moneta.application.access import Operation
 from moneta.domain.errors import StoreUnavailableError, TryAgainError
 from moneta.domain.limits import CALLS_WAITING_MAX
-from moneta.entrypoints.http.answers import Answer
+from moneta.entrypoints.answers import Answer
 from moneta.entrypoints.http.app import WebApp
 from moneta.entrypoints.http.calls import Calls
 from moneta.entrypoints.http.gate import Gate

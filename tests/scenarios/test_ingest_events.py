@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from moneta.application.ingest_events import Accepted, EventRequest, ingest_events
+from moneta.application.ingest_events import Accepted, EventRequest, ingest_events, ingest_of_caller
 from moneta.application.organization_keys import change_key_status
 from moneta.application.ports import EventType
 from moneta.domain.errors import Refused
@@ -214,3 +214,11 @@ def test_a_key_that_nobody_registered_makes_no_token(play):
     assert ingest_events(play.house.hub, [EventRequest(token=play.house.token(wrong), raw=b"{}")])[0].code == (
         "unauthorized"
     )
+
+
+def test_an_event_of_a_caller_whom_an_authorizer_knows_needs_no_token(play):
+    raw = json.dumps(event(play)).encode()
+    answer = ingest_of_caller(play.house.hub, play.house.caller(play.mo), raw)
+    assert isinstance(answer, Accepted)
+    assert ingest_of_caller(play.house.hub, play.house.caller(play.publisher), raw).code == "forbidden"
+    assert play.house.hub.events.find(play.mo.organization_id, answer.event_id).received_at == answer.received_at

@@ -81,10 +81,12 @@ def ingest_events(hub: Hub, requests: Sequence[EventRequest]) -> Sequence[Accept
     """
     position = hub.directory.registry_position()
     callers = {token: _caller(hub, token) for token in dict.fromkeys(request.token for request in requests)}  # (1)
-    checked = [_check(hub, request, callers[request.token], position) for request in requests]
-    events = [event for event in checked if isinstance(event, NewEvent)]
-    answers = iter(hub.events.accept(events) if events else ())
-    return [_answer(one, next(answers)) if isinstance(one, NewEvent) else one for one in checked]
+    return _accept(hub, position, [(callers[request.token], request.raw) for request in requests])
+
+
+def ingest_of_caller(hub: Hub, caller: Caller, raw: bytes) -> Accepted | Refused:
+    """Accept one event of a caller whose token was verified before, by an authorizer. See ``ingest_events``."""
+    return _accept(hub, hub.directory.registry_position(), [(caller, raw)])[0]
 
 
 def read_envelope(raw: bytes) -> Envelope:
@@ -146,15 +148,24 @@ def _caller(hub: Hub, token: str | None) -> Caller | Refused:
         return refusal
 
 
-def _check(hub: Hub, request: EventRequest, caller: Caller | Refused, position: RegistrySeq) -> NewEvent | Refused:
+def _accept(
+    hub: Hub, position: RegistrySeq, requests: Sequence[tuple[Caller | Refused, bytes]]
+) -> Sequence[Accepted | Refused]:
+    checked = [_check(hub, caller, raw, position) for caller, raw in requests]
+    events = [event for event in checked if isinstance(event, NewEvent)]
+    answers = iter(hub.events.accept(events) if events else ())
+    return [_answer(one, next(answers)) if isinstance(one, NewEvent) else one for one in checked]
+
+
+def _check(hub: Hub, caller: Caller | Refused, raw: bytes, position: RegistrySeq) -> NewEvent | Refused:
     if isinstance(caller, Refused):
         return caller
     try:
-        if len(request.raw) > EVENT_BYTES_MAX:  # (2)
-            raise TooLargeError(f"event: at most {EVENT_BYTES_MAX} bytes", limit=EVENT_BYTES_MAX)
-        envelope = read_envelope(request.raw)  # (3), (4)
+        if len(raw) > EVENT_BYTES_MAX:  # (2)
+            raise TooLargeError(f"event: expected at most {EVENT_BYTES_MAX} bytes", limit=EVENT_BYTES_MAX)
+        envelope = read_envelope(raw)  # (3), (4)
         check_right(caller, envelope)  # (5)
-        event = _new_event(envelope, request.raw, position)
+        event = _new_event(envelope, raw, position)
         return _checked_content(hub, envelope, event)  # (6), (7), (8)
     except Refused as refusal:
         return refusal

@@ -14,15 +14,15 @@ from typing import Final
 from moneta.application.ingest_events import EventRequest, ingest_events
 from moneta.application.ports import Hub
 from moneta.domain.errors import NotFoundError
+from moneta.entrypoints import event_exchange
+from moneta.entrypoints.answers import problem_answer
+from moneta.entrypoints.failures import internal_error
 from moneta.entrypoints.heartbeats import DELIVERER, PROCESSOR, HeartbeatFile
-from moneta.entrypoints.http import event_route
-from moneta.entrypoints.http.answers import problem_answer, send_answer
-from moneta.entrypoints.http.asgi import Application, Receive, Scope, Send
+from moneta.entrypoints.http.asgi import Application, Receive, Scope, Send, send_answer
 from moneta.entrypoints.http.back_pressure import BackPressure
 from moneta.entrypoints.http.calls import Calls
 from moneta.entrypoints.http.event_batches import EventBatches, Verdict
 from moneta.entrypoints.http.event_route import EventRoute
-from moneta.entrypoints.http.failures import internal_error
 from moneta.entrypoints.http.gate import Gate
 from moneta.entrypoints.http.metrics import Metrics
 from moneta.entrypoints.http.open_routes import PROBES, Service, answer_open
@@ -71,7 +71,7 @@ class WebApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. The hot path goes past Litestar's router, which takes as long as all the rest of it."""
         path = scope["path"]
-        if path == event_route.PATH:
+        if path == event_exchange.PATH:
             await self._event(scope, receive, send)
         elif path in PROBES_BY_PATH and scope["method"] in READING:
             await send_answer(await answer_open(self._calls, self._service, PROBES_BY_PATH[path], scope), send)

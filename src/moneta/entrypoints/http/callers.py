@@ -15,7 +15,7 @@ from moneta.application.ports import Hub
 from moneta.domain.errors import HubBusyError, TooManyRequestsError, TryAgainError, UnauthorizedError, UnavailableError
 from moneta.domain.identifiers import OrganizationId
 from moneta.domain.limits import FALSE_TOKENS_MAX, TOKENS_REMEMBERED_MAX, TOKENS_WAITING_MAX
-from moneta.entrypoints.http.answers import RETRY_AFTER_S
+from moneta.entrypoints.answers import RETRY_AFTER_S
 from moneta.entrypoints.http.rate_limits import RateLimits
 from moneta.signing.tokens import unauthorized
 

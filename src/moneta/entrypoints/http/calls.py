@@ -40,12 +40,13 @@ from moneta.domain.limits import (
     TEMPLATE_VERSION_MAX,
 )
 from moneta.domain.organizations import OrganizationKind
-from moneta.entrypoints.http.answers import RETRY_AFTER_S, Answer, AnswerHeaders, problem_answer
+from moneta.entrypoints.answers import RETRY_AFTER_S, Answer, AnswerHeaders, problem_answer
+from moneta.entrypoints.failures import internal_error
 from moneta.entrypoints.http.asgi import Receive, Scope
-from moneta.entrypoints.http.failures import internal_error
+from moneta.entrypoints.http.bodies import read_body
 from moneta.entrypoints.http.gate import Gate
 from moneta.entrypoints.http.metrics import Metrics
-from moneta.entrypoints.http.requests import (
+from moneta.entrypoints.requests import (
     JSON_TYPES,
     YAML_TYPES,
     Headers,
@@ -54,7 +55,6 @@ from moneta.entrypoints.http.requests import (
     idempotency_key,
     if_match,
     query_parameters,
-    read_body,
 )
 
 log = structlog.get_logger()

@@ -20,8 +20,8 @@ from moneta.application.ports import Randomness
 from moneta.domain.errors import HubBusyError, Refused, StoreUnavailableError, UnavailableError
 from moneta.domain.identifiers import OrganizationId
 from moneta.domain.limits import EVENTS_WAITING_MAX, INGEST_BATCH_MAX, INGEST_TURN_MS
-from moneta.entrypoints.http.answers import RETRY_AFTER_S
-from moneta.entrypoints.http.failures import internal_error
+from moneta.entrypoints.answers import RETRY_AFTER_S
+from moneta.entrypoints.failures import internal_error
 from moneta.entrypoints.pace import Pace
 
 Verdict = Accepted | Refused

@@ -8,33 +8,25 @@ It reads the token and the bytes and hands them on; whatever they say is judged 
 """
 
 import time
-from typing import Final
 
-import msgspec
 import structlog
 
-from moneta.application.ingest_events import Accepted, EventRequest
+from moneta.application.ingest_events import EventRequest
 from moneta.application.ports import Randomness
-from moneta.domain.errors import InvalidParameterError, MethodNotAllowedError, Refused, UnauthorizedError
+from moneta.domain.errors import Refused, UnauthorizedError
 from moneta.domain.limits import EVENT_BYTES_MAX
-from moneta.entrypoints.http.answers import Answer, AnswerHeaders, problem_answer, send_answer
-from moneta.entrypoints.http.asgi import Receive, Scope, Send
+from moneta.entrypoints.answers import Answer, AnswerHeaders
+from moneta.entrypoints.event_exchange import ALLOW, PATH, accepted_answer, check_head, refused_answer
+from moneta.entrypoints.failures import internal_error
+from moneta.entrypoints.http.asgi import Receive, Scope, Send, send_answer
 from moneta.entrypoints.http.back_pressure import BackPressure
+from moneta.entrypoints.http.bodies import read_body
 from moneta.entrypoints.http.event_batches import EventBatches
-from moneta.entrypoints.http.failures import internal_error
 from moneta.entrypoints.http.gate import Gate
 from moneta.entrypoints.http.metrics import Metrics
-from moneta.entrypoints.http.requests import EVENT_TYPES, bearer_token, check_content_type, read_body
-from moneta.entrypoints.http.schemas import EventAccepted
-
-PATH: Final = "/event"
-METHODS: Final = ("POST", "OPTIONS")
-ALLOW: Final = ((b"allow", ", ".join(METHODS).encode("ascii")),)
-REPLAYED: Final = ((b"idempotency-replayed", b"true"),)
+from moneta.entrypoints.requests import bearer_token
 
 log = structlog.get_logger()
-
-_encoder: Final = msgspec.json.Encoder()
 
 
 class EventRoute:
@@ -66,7 +58,7 @@ class EventRoute:
             return Answer(status=204, body=b"", headers=ALLOW)
         quota: AnswerHeaders = ()
         try:
-            _check_head(scope)  # (1)
+            check_head(scope["method"], scope["query_string"], scope["headers"])  # (1)
             token = bearer_token(scope["headers"])
             caller_id, quota = await self._gate.enter(token)  # (2), (3)
             with self._gate.held.of(caller_id) as held:
@@ -98,26 +90,4 @@ class EventRoute:
     def _refused(self, refusal: Refused, headers: AnswerHeaders = ()) -> Answer:
         self._metrics.refused(PATH, refusal.code)
         log.debug("request_refused", route=PATH, code=refusal.code)
-        allow = ALLOW if isinstance(refusal, MethodNotAllowedError) else ()
-        return problem_answer(refusal, headers=(*allow, *headers))
-
-
-def _check_head(scope: Scope) -> None:
-    if scope["method"] != "POST":
-        raise MethodNotAllowedError("/event takes POST", allowed=list(METHODS))
-    if scope["query_string"]:
-        raise InvalidParameterError("query: /event takes none")
-    check_content_type(scope["headers"], EVENT_TYPES)
-
-
-def accepted_answer(accepted: Accepted, quota: AnswerHeaders) -> Answer:
-    """Return the 202 of an event; ``quota``: the headers that tell how its sender stands."""
-    body = EventAccepted(
-        event_id=accepted.event_id,
-        contract_id=accepted.contract_id,
-        status="accepted",
-        received_at=accepted.received_at // 1000,
-    )
-    location = (b"location", f"/events/{accepted.event_id}".encode("ascii"))
-    headers = (location, *REPLAYED, *quota) if accepted.is_replay else (location, *quota)
-    return Answer(status=202, body=_encoder.encode(body), headers=headers)
+        return refused_answer(refusal, headers)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from moneta.application.ports import Hub
 from moneta.domain.identifiers import OrganizationId
-from moneta.entrypoints.http.answers import AnswerHeaders
+from moneta.entrypoints.answers import AnswerHeaders
 from moneta.entrypoints.http.callers import Callers
 from moneta.entrypoints.http.held_bytes import HeldBytes
 from moneta.entrypoints.http.rate_limits import Quota

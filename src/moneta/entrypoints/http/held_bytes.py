@@ -9,7 +9,7 @@ from typing import Self
 from moneta.domain.errors import HubBusyError
 from moneta.domain.identifiers import OrganizationId
 from moneta.domain.limits import HELD_BYTES_MAX, HELD_BYTES_OF_CALLER_MAX
-from moneta.entrypoints.http.answers import RETRY_AFTER_S
+from moneta.entrypoints.answers import RETRY_AFTER_S
 
 
 class HeldBytes:

@@ -15,10 +15,10 @@ from litestar.types import Method
 from typing_extensions import override
 
 from moneta.domain.errors import MalformedRequestError, MethodNotAllowedError, NotFoundError
-from moneta.entrypoints.http.answers import Answer, problem_answer
+from moneta.entrypoints.answers import Answer, problem_answer
+from moneta.entrypoints.failures import internal_error
 from moneta.entrypoints.http.asgi import Application, Receive, Scope, Send
 from moneta.entrypoints.http.calls import Calls, Route
-from moneta.entrypoints.http.failures import internal_error
 from moneta.entrypoints.http.open_routes import OPEN_ROUTES, OpenRoute, Service, answer_open
 from moneta.entrypoints.http.routes import ROUTES
 

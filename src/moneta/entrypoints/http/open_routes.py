@@ -11,13 +11,13 @@ from moneta.application.documents import to_json
 from moneta.application.ports import Hub
 from moneta.application.problems import ERRORS_BY_CODE, PROBLEM_TYPES
 from moneta.application.queries import read_moneta_keys
+from moneta.entrypoints.answers import Answer
 from moneta.entrypoints.http import schemas
-from moneta.entrypoints.http.answers import Answer
 from moneta.entrypoints.http.asgi import Scope
 from moneta.entrypoints.http.calls import Calls
 from moneta.entrypoints.http.metrics import CONTENT_TYPE, Metrics
 from moneta.entrypoints.http.readiness import Finding, Readiness
-from moneta.entrypoints.http.requests import query_parameters
+from moneta.entrypoints.requests import query_parameters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

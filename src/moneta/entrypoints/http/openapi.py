@@ -24,12 +24,13 @@ from moneta.domain.limits import CURSOR_CHARS_MAX, IDEMPOTENCY_KEY_CHARS_MAX, LI
 from moneta.domain.mpasses import MPassStatus
 from moneta.domain.organizations import OrganizationKind, OrganizationStatus
 from moneta.domain.templates import TemplateStatus
-from moneta.entrypoints.http import event_route, schemas
-from moneta.entrypoints.http.answers import JSON, PROBLEM
+from moneta.entrypoints import event_exchange
+from moneta.entrypoints.answers import JSON, PROBLEM
+from moneta.entrypoints.http import schemas
 from moneta.entrypoints.http.calls import JSON_BODY, NO_BODY, Route
 from moneta.entrypoints.http.open_routes import OPEN_ROUTES, OpenRoute
-from moneta.entrypoints.http.requests import EVENT_TYPES
 from moneta.entrypoints.http.routes import ROUTES
+from moneta.entrypoints.requests import EVENT_TYPES
 
 Node = dict[str, Any]  # a piece of JSON; OpenAPI has no narrower type for us
 ProblemClasses = Sequence[type[Refused]]
@@ -101,7 +102,7 @@ PROBLEM_HEADERS: Final[Mapping[int, Sequence[str]]] = {
 def document() -> Node:
     """Return the OpenAPI document."""
     _, components = msgspec.json.schema_components(_shapes(), ref_template="#/components/schemas/{name}")
-    paths: dict[str, Node] = {event_route.PATH: {"post": _event_operation()}}
+    paths: dict[str, Node] = {event_exchange.PATH: {"post": _event_operation()}}
     for route in ROUTES:
         paths.setdefault(route.path, {})[route.method.lower()] = _call_operation(route)
     for open_route in OPEN_ROUTES:

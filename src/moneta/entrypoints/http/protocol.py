@@ -25,7 +25,7 @@ from moneta.domain.limits import (
     KEEP_ALIVE_S_MAX,
     REQUEST_BODY_S_MAX,
 )
-from moneta.entrypoints.http.answers import PROBLEM, Answer
+from moneta.entrypoints.answers import PROBLEM, Answer
 
 NO_DEADLINE: Final = float("inf")
 

@@ -16,7 +16,7 @@ from typing import Final
 from moneta.domain.errors import Refused, TooManyRequestsError
 from moneta.domain.identifiers import OrganizationId
 from moneta.domain.limits import CACHE_ENTRIES_MAX
-from moneta.entrypoints.http.answers import AnswerHeaders
+from moneta.entrypoints.answers import AnswerHeaders
 
 NS_PER_S: Final = 1_000_000_000
 

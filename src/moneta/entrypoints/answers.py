@@ -7,7 +7,6 @@ import msgspec
 
 from moneta.application.problems import http_status, problem_document
 from moneta.domain.errors import Refused, TooLargeError, UnauthorizedError
-from moneta.entrypoints.http.asgi import Send
 
 AnswerHeaders = tuple[tuple[bytes, bytes], ...]
 
@@ -49,12 +48,6 @@ def problem_answer(error: Refused, *, headers: AnswerHeaders = ()) -> Answer:
         media_type=PROBLEM,
         headers=(*headers, *_problem_headers(error)),
     )
-
-
-async def send_answer(answer: Answer, send: Send) -> None:
-    """Send ``answer`` over ASGI."""
-    await send({"type": "http.response.start", "status": answer.status, "headers": answer.all_headers()})
-    await send({"type": "http.response.body", "body": answer.body, "more_body": False})
 
 
 def _problem_headers(error: Refused) -> AnswerHeaders:
