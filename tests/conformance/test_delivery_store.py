@@ -222,10 +222,29 @@ def test_what_busy_organizations_are_owed_is_not_next(store):
     assert store.deliveries.next_due(busy=frozenset({PUBLISHER, MO})) is None
 
 
-def test_many_due_to_one_organization_leave_room_for_the_others(store):
-    owe(store, *(owed_delivery(f"many-{number:02}", contract_id=f"c{number}") for number in range(30)))
-    owe(store, owed_delivery("single", to=MO, at=NOW + 1))
-    assert "single" in take(store, now=NOW + 1, limit=10)
+# fmt: off
+HOW_MANY_ARE_TAKEN = {
+    # of the organization that many are due to
+    "in turn": ({},                       range(1, 10)),
+    "left":    ({"busy":   [PUBLISHER]},  range(1)),
+    "probed":  ({"probed": [PUBLISHER]},  range(1, 2)),
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("name", HOW_MANY_ARE_TAKEN)
+def test_many_due_to_one_organization_leave_room_for_the_others(store, name):
+    options, expected = HOW_MANY_ARE_TAKEN[name]
+    owe(store, *(owed_delivery(f"many-{number}", contract_id=f"c{number}", at=NOW + number) for number in range(150)))
+    owe(store, owed_delivery("single-1", to=MO, at=NOW + 200), owed_delivery("single-2", to="mo-2", at=NOW + 201))
+    many, single = partition(take(store, now=NOW + 60_000, limit=10, **options))
+    assert len(many) in expected
+    assert single == ["single-1", "single-2"]
+
+
+def partition(webhook_ids):
+    """Return those of the organization that many are due to, and the others."""
+    return [[one for one in webhook_ids if one.startswith(name)] for name in ("many", "single")]
 
 
 # A 410.

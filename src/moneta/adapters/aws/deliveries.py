@@ -10,17 +10,15 @@ a crash comes between, what follows is looked at too early or at the old time, a
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain, islice, zip_longest
-from typing import Final
+from itertools import islice
 
 from moneta.adapters.aws.attributes import Item, Key, Value
-from moneta.adapters.aws.buckets import SHARDS, Calendar, merged, shard_of
+from moneta.adapters.aws.buckets import Calendar, shard_of
 from moneta.adapters.aws.delivery_items import (
     attempts_since_owed,
     delivery_item,
     delivery_key,
     due_bucket,
-    is_of_endpoint,
     line_of,
     note_delivery,
     organization_of_place,
@@ -30,11 +28,12 @@ from moneta.adapters.aws.delivery_items import (
 )
 from moneta.adapters.aws.delivery_lists import DeliveryLists
 from moneta.adapters.aws.directory import DynamoDBDirectoryStore
+from moneta.adapters.aws.due_index import DueIndex, Line
 from moneta.adapters.aws.dynamodb import ConditionFailedError, DynamoDB, Query, Table
 from moneta.adapters.aws.endpoint_notes import EndpointNotes
 from moneta.adapters.aws.events import DynamoDBEventStore
 from moneta.adapters.aws.lifetimes import FORGET_AT, Lifetimes
-from moneta.adapters.aws.tables import DUE, WEBHOOK_ID
+from moneta.adapters.aws.tables import WEBHOOK_ID
 from moneta.application.ports import (
     AttemptResult,
     DeliveryBacklog,
@@ -51,14 +50,6 @@ from moneta.domain.endpoints import DisabledReason
 from moneta.domain.identifiers import ContractId, OrganizationId, UnixMillis, UnixSeconds, WebhookId
 from moneta.domain.limits import ATTEMPTS_MAX, BACKLOG_COUNTED_MAX, CACHE_ENTRIES_MAX
 from moneta.domain.retention import Past
-
-CANDIDATES_MAX: Final = 2_000
-"""How many due deliveries one taking chooses among."""
-PAGE: Final = 100
-LOOKED_AT_MAX: Final = 20_000
-"""How many it looks at, those of busy and disabled organizations among them."""
-
-Line = tuple[ContractId, OrganizationId]
 
 
 class DynamoDBDeliveryStore:
@@ -77,6 +68,7 @@ class DynamoDBDeliveryStore:
         self._lifetimes = lifetimes
         self._calendar = calendar
         self._endpoints = EndpointNotes(directory)
+        self._due = DueIndex(db, self._endpoints)
         self._events = events
         self._lists = DeliveryLists(db, calendar=calendar)
         self._taken: dict[WebhookId, Key] = {}
@@ -100,7 +92,7 @@ class DynamoDBDeliveryStore:
         probed: frozenset[OrganizationId] = frozenset(),
     ) -> Sequence[DueDelivery]:
         """See DeliveryStore.take_due."""
-        lines = iter(_fairly(list(islice(self._due_lines(now, busy), CANDIDATES_MAX)), probed))
+        lines = self._due.lines(now=now, limit=limit, busy=busy, probed=probed)
         lease_ends_at = UnixMillis(now + lease_s * 1000)
         taken: list[DueDelivery] = []
         while chunk := list(islice(lines, limit - len(taken))):
@@ -119,8 +111,7 @@ class DynamoDBDeliveryStore:
 
     def next_due(self, *, busy: frozenset[OrganizationId] = frozenset()) -> UnixMillis | None:
         """See DeliveryStore.next_due."""
-        first = next(self._enabled(self._due(None), busy), None)
-        return None if first is None else UnixMillis(first["due_at"])
+        return self._due.next_due(busy=busy)
 
     def find(self, webhook_id: WebhookId) -> DeliveryRecord | None:
         """See DeliveryStore.find."""
@@ -147,40 +138,6 @@ class DynamoDBDeliveryStore:
         return DeliveryBacklog(pending=pending, due_at=self.next_due(), dead=dead)
 
     # Taking.
-
-    def _due(self, now: UnixMillis | None) -> Iterator[Item]:
-        """Give the entries of the index that are due by ``now``, or all, the earliest first."""
-        by_now = "" if now is None else " AND #due_at <= :now"
-        queries = [
-            Query(
-                table=Table.DELIVERIES,
-                index=DUE,
-                where=f"#due_bucket = :bucket{by_now}",
-                values={"bucket": due_bucket(shard)} | ({} if now is None else {"now": now}),
-                page=PAGE,
-            )
-            for shard in range(SHARDS)
-        ]
-        return merged(self._db.query_many(queries), "due_at")
-
-    def _enabled(self, entries: Iterator[Item], busy: frozenset[OrganizationId]) -> Iterator[Item]:
-        """Give the entries of organizations that are not ``busy``, whose endpoints are not disabled; and all tests."""
-        asked, left = set(busy), set(busy)
-        entries = islice(entries, LOOKED_AT_MAX)
-        while chunk := [(organization_of_place(one["place"]), one) for one in islice(entries, PAGE)]:
-            new = {organization for organization, _ in chunk} - asked
-            asked |= new
-            left |= self._endpoints.look_at(new)
-            yield from (entry for one, entry in chunk if one not in left or is_of_endpoint(entry["contract_id"]))
-
-    def _due_lines(self, now: UnixMillis, busy: frozenset[OrganizationId]) -> Iterator[Line]:
-        """Give each line that something is due in, once."""
-        seen: set[Line] = set()
-        for entry in self._enabled(self._due(now), busy):
-            line = (entry["contract_id"], organization_of_place(entry["place"]))
-            if line not in seen:
-                seen.add(line)
-                yield line
 
     def _take(self, line: Line, *, now: UnixMillis, lease_ends_at: UnixMillis) -> DueDelivery | None:
         """Take the first pending delivery of a line, if it is due; None if it is not, or another took it."""
@@ -349,17 +306,3 @@ class DynamoDBDeliveryStore:
 def is_pending(item: Item) -> bool:
     """Tell whether a delivery is pending."""
     return bool(item["status"] == DeliveryStatus.PENDING)
-
-
-def _fairly(lines: Sequence[Line], probed: frozenset[OrganizationId]) -> Iterator[Line]:
-    """Give the lines one organization after the other in turn, so that none with many keeps the others waiting.
-
-    Of each organization that is ``probed`` one line alone. An endpoint's tests have a turn of their own.
-    """
-    turns_of: dict[str, list[Line]] = {}
-    for line in lines:
-        contract_id, organization = line
-        turns_of.setdefault(contract_id if is_of_endpoint(contract_id) else organization, []).append(line)
-    shares = (mine[:1] if one in probed else mine for one, mine in turns_of.items())
-    turns = chain.from_iterable(zip_longest(*shares))
-    return (line for line in turns if line is not None)
