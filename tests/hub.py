@@ -65,15 +65,11 @@ class MemorySigner:
     def __init__(self) -> None:
         self.key = key_of("ES256", "moneta")
 
-    @property
-    def public(self):
-        return self.key.public
-
-    def sign(self, message: bytes) -> bytes:
-        return self.key.sign(message)
+    def current(self) -> PrivateKey:
+        return self.key
 
     def published(self) -> Sequence[PublishedKey]:
-        return [PublishedKey(public=self.public, not_before=NOW, expires_at=UnixSeconds(NOW + 366 * 86400))]
+        return [PublishedKey(public=self.key.public, not_before=NOW, expires_at=UnixSeconds(NOW + 366 * 86400))]
 
 
 class MemorySealer:

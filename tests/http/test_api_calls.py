@@ -229,7 +229,7 @@ class TestOpenRoutes:
 
     def test_monetas_keys_are_public(self, served):
         [key] = served.client.get("/.well-known/jwks.json").json()["keys"]
-        assert (key["kid"], key["use"]) == (served.test_hub.hub.signer.public.key_id, "sig")
+        assert (key["kid"], key["use"]) == (served.test_hub.hub.signer.current().public.key_id, "sig")
 
     def test_metrics_count_what_was_answered(self, served):
         served.send_event(b"{}", served.mo)

@@ -22,7 +22,7 @@ def play(house):
 def key_of(play):
     def found(owner, key_id):
         if owner == MONETA:
-            return play.house.hub.signer.public
+            return play.house.hub.signer.current().public
         key = play.house.hub.directory.keys_of([owner]).get(owner, {}).get(key_id)
         return None if key is None else parse_public_jwk(key.jwk)
 

@@ -41,7 +41,7 @@ class Files:
 
     def __init__(self, house, folder):
         self.house, self.folder = house, folder
-        self.hub_key = house.hub.signer.public.key_id
+        self.hub_key = house.hub.signer.current().public.key_id
 
     def play(self, *words, template="transaction-contract", **members):
         self.game = Play(self.house, template, **members)

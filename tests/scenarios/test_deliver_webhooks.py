@@ -106,7 +106,7 @@ def test_an_end_carries_its_act_and_its_receipt(play):
     assert len(told) == 2
     for message in told:
         claims = statements.verify_receipt(
-            message["data"]["receipt"], lambda _: play.house.hub.signer.public, issuer=play.house.hub.base_url
+            message["data"]["receipt"], lambda _: play.house.hub.signer.current().public, issuer=play.house.hub.base_url
         )
         assert claims["status"] == message["data"]["status"] == "declined"
         assert message["data"]["act"].count(".") == 2

@@ -34,7 +34,7 @@ def ended(house, *words, template="transaction-contract", **members):
         hub=house.hub.base_url,
         parties={role: party.organization_id for role, party in game.parties.items()},
         keys={
-            "moneta": house.hub.signer.public.jwk,
+            "moneta": house.hub.signer.current().public.jwk,
             **{role: party.key.public.jwk for role, party in game.parties.items()},
         },
         orders=ORDERS,

@@ -209,7 +209,7 @@ def test_the_record_says_who_asked_and_holds_no_secret(house):
     with house.store.database.read() as connection:
         leaves = [leaf for (leaf,) in connection.execute("SELECT entry FROM leaves ORDER BY leaf").fetchall()]
     record = jws.parse_compact(leaves[-1].decode(), jws.RECORD_HEADER, what="record")
-    statements.verify_compact(record, house.hub.signer.public, typ=jws.RECORD_TYP)
+    statements.verify_compact(record, house.hub.signer.current().public, typ=jws.RECORD_TYP)
     assert record.claims == {
         "act": "create_organization",
         "subject": created["id"],

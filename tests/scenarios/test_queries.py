@@ -63,7 +63,7 @@ def test_a_pending_contract_is_shown_in_the_adrs_structure_and_in_full(house, pa
                 "signature": countersigned.signature,
                 "timestamp": NOW,
                 "public_key": answer.body["signatures_map"]["moneta"]["public_key"],
-                "kid": house.hub.signer.public.key_id,
+                "kid": house.hub.signer.current().public.key_id,
                 "alg": "ES256",
             },
         },
@@ -98,7 +98,9 @@ def test_a_finalized_contract_has_all_three_signatures_and_its_receipt(house, pa
     assert (body["status"], body["finalized_at"], body["revision"]) == ("finalized", NOW + 5, 2)
     assert list(body["signatures_map"]) == ["mo", "moneta", "publisher"]
     assert body["next_signers"] == []
-    receipt = statements.verify_receipt(body["receipt"], lambda _: house.hub.signer.public, issuer=house.hub.base_url)
+    receipt = statements.verify_receipt(
+        body["receipt"], lambda _: house.hub.signer.current().public, issuer=house.hub.base_url
+    )
     assert receipt["status"] == "finalized"
     assert body["event_logs"][-1]["event"] == "contract_finalized"
 
@@ -368,14 +370,18 @@ def test_a_wrong_parameter_of_deliveries_is_refused(house, parameters):
 
 
 class SignerWithHistory:
-    """A signer whose key before this one was compromised."""
+    """A signer whose key before this one was certified, and compromised."""
 
     def __init__(self, signer):
         self.signer = signer
 
     def published(self):
         old = PublishedKey(
-            public=key_of("ES256", "old moneta").public, not_before=NOW - 200, expires_at=NOW, revoked_at=NOW - 100
+            public=key_of("ES256", "old moneta").public,
+            not_before=NOW - 200,
+            expires_at=NOW,
+            revoked_at=NOW - 100,
+            certificates=(b"\xfb\xefleaf", b"root"),
         )
         return [*self.signer.published(), old]
 
@@ -383,8 +389,9 @@ class SignerWithHistory:
 def test_the_hubs_keys_are_served_with_their_periods_and_ends(house):
     hub = replaced(house, signer=SignerWithHistory(house.hub.signer))
     current, old = queries.read_moneta_keys(hub).body["keys"]
-    public = house.hub.signer.public
+    public = house.hub.signer.current().public
     assert current == {**public.jwk, "use": "sig", "nbf": NOW, "exp": NOW + 366 * 86400}
     assert (current["kid"], current["alg"]) == (public.key_id, "ES256")
     assert (old["nbf"], old["exp"], old["revoked_at"]) == (NOW - 200, NOW, NOW - 100)
+    assert old["x5c"] == ["++9sZWFm", "cm9vdA=="]
     assert not {"d", "k"} & current.keys()

@@ -155,7 +155,9 @@ def test_every_end_has_a_receipt_by_moneta(house, last):
     play.does("mo submits")
     play.does(last)
     contract: Contract = play.contract
-    claims = statements.verify_receipt(contract.receipt, lambda _: house.hub.signer.public, issuer=house.hub.base_url)
+    claims = statements.verify_receipt(
+        contract.receipt, lambda _: house.hub.signer.current().public, issuer=house.hub.base_url
+    )
     assert (claims["contract_id"], claims["status"]) == (contract.contract_id, play.status)
     assert (claims["act_sha256"] is None) == (not contract.acts)
     assert claims["finalized_at"] == contract.finalized_at

@@ -57,11 +57,15 @@ class RepeatableSigner:
 
     @property
     def public(self):
-        """See Signer.public."""
+        """See SigningKey.public."""
         return self._key.public
 
+    def current(self):
+        """See Signer.current."""
+        return self
+
     def sign(self, message: bytes) -> bytes:
-        """See Signer.sign."""
+        """See SigningKey.sign."""
         signature = self._key.numbers.sign(message, ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
         r, s = decode_dss_signature(signature)
         return r.to_bytes(32, "big") + s.to_bytes(32, "big")

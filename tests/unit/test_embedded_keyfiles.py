@@ -94,22 +94,22 @@ def test_another_users_file_is_refused(tmp_path):
 
 
 def test_the_signing_key_is_es256_and_signs_what_its_public_half_verifies(signer):
-    assert signer.public.algorithm == "ES256"
-    signer.public.verify(signer.sign(b"message"), b"message", algorithm="ES256")
+    assert signer.current().public.algorithm == "ES256"
+    signer.current().public.verify(signer.current().sign(b"message"), b"message", algorithm="ES256")
 
 
 def test_the_key_is_published_with_its_period(signer):
-    assert list(signer.published()) == [PublishedKey(public=signer.public, **PERIOD)]
+    assert list(signer.published()) == [PublishedKey(public=signer.current().public, **PERIOD)]
 
 
 def test_the_same_key_is_opened_again(signer, tmp_path):
     opened = FileSigner(tmp_path)
-    assert (opened.public.key_id, opened.published()) == (signer.public.key_id, signer.published())
-    opened.public.verify(opened.sign(b"message"), b"message", algorithm="ES256")
+    assert (opened.current().public.key_id, opened.published()) == (signer.current().public.key_id, signer.published())
+    opened.current().public.verify(opened.current().sign(b"message"), b"message", algorithm="ES256")
 
 
 def test_the_private_half_is_pkcs8_in_a_file_named_by_its_kid(signer, tmp_path):
-    assert pem_of(tmp_path).name == f"signing-{signer.public.key_id}.pem"
+    assert pem_of(tmp_path).name == f"signing-{signer.current().public.key_id}.pem"
     assert pem_of(tmp_path).read_bytes().startswith(b"-----BEGIN PRIVATE KEY-----")
     assert b'"d"' not in (tmp_path / SIGNING_KEYS_FILE).read_bytes()
 
@@ -117,7 +117,7 @@ def test_the_private_half_is_pkcs8_in_a_file_named_by_its_kid(signer, tmp_path):
 def test_a_signing_key_is_made_once(signer, tmp_path):
     with pytest.raises(FileExistsError):
         FileSigner.create(tmp_path, **PERIOD)
-    assert FileSigner(tmp_path).public.key_id == signer.public.key_id
+    assert FileSigner(tmp_path).current().public.key_id == signer.current().public.key_id
 
 
 def test_retired_keys_stay_published_without_their_private_half(signer, tmp_path):
@@ -127,7 +127,7 @@ def test_retired_keys_stay_published_without_their_private_half(signer, tmp_path
     entries.append({"jwk": dict(old.jwk), "nbf": 1_700_000_000, "exp": 1_750_000_000, "revoked_at": 1_740_000_000})
     path.write_bytes(json.dumps(entries).encode())
     assert [(key.public.key_id, key.revoked_at) for key in FileSigner(tmp_path).published()] == [
-        (signer.public.key_id, None),
+        (signer.current().public.key_id, None),
         (old.key_id, 1_740_000_000),
     ]
 
@@ -141,7 +141,7 @@ def test_a_list_of_keys_that_is_none_is_refused(signer, tmp_path, content):
 
 def test_a_private_key_that_is_not_the_published_one_is_refused(signer, tmp_path):
     pem_of(tmp_path).write_bytes(generate("ES256").to_pem())
-    with pytest.raises(KeyFileError, match=f"expected the key {signer.public.key_id}"):
+    with pytest.raises(KeyFileError, match=f"expected the key {signer.current().public.key_id}"):
         FileSigner(tmp_path)
 
 

@@ -54,10 +54,10 @@ def countersigned(
     hub: Hub, contract: Contract, *, received_at: UnixMillis, now: UnixMillis, registry_seq: RegistrySeq
 ) -> Contract:
     """Return the contract with Moneta's signature, whose turn it is. ``received_at``: of the event it answers."""
-    key = hub.signer.public
+    key = hub.signer.current()
     protected = chain.contract_header(
-        algorithm=key.algorithm,
-        key_id=key.key_id,
+        algorithm=key.public.algorithm,
+        key_id=key.public.key_id,
         issued_at=UnixSeconds(now // 1000),
         audience=hub.base_url,
         role=Role.MONETA,
@@ -68,11 +68,11 @@ def countersigned(
     )
     signature = Signature(
         role=Role.MONETA,
-        key_id=key.key_id,
-        algorithm=key.algorithm,
+        key_id=key.public.key_id,
+        algorithm=key.public.algorithm,
         issued_at=UnixSeconds(now // 1000),
         protected=protected,
-        signature=base64url.encode(hub.signer.sign(signing_input(protected, base64url.encode(contract.body_bytes)))),
+        signature=base64url.encode(key.sign(signing_input(protected, base64url.encode(contract.body_bytes)))),
     )
     return replace(contract, signatures=(*contract.signatures, signature))
 
@@ -82,7 +82,7 @@ def ended_by_moneta(
 ) -> Contract:
     """Return the contract with an act of Moneta's that ends it: an expiry, or a decline."""
     compact = statements.make_act(
-        hub.signer,
+        hub.signer.current(),
         name=name,
         contract_id=contract.contract_id,
         reason_code=reason_code,
@@ -183,7 +183,7 @@ def _receipt(hub: Hub, contract: Contract, end: EndStatus, *, now: UnixMillis, r
         "act_sha256": base64url.sha256(contract.acts[0].compact.encode("ascii")) if contract.acts else None,
         "registry_seq": registry_seq,
     }
-    return statements.make_receipt(hub.signer, claims, issued_at=UnixSeconds(now // 1000))
+    return statements.make_receipt(hub.signer.current(), claims, issued_at=UnixSeconds(now // 1000))
 
 
 def _log_lines(

@@ -34,6 +34,7 @@ from moneta.domain.retention import Past
 from moneta.domain.template_problems import TemplateProblem
 from moneta.domain.templates import Template, TemplateRecord
 from moneta.signing.keys import PublicKey
+from moneta.signing.statements import SigningKey
 
 Item = TypeVar("Item")
 
@@ -717,20 +718,22 @@ class PublishedKey:
     not_before: UnixSeconds
     expires_at: UnixSeconds
     revoked_at: UnixSeconds | None = None
+    certificates: tuple[bytes, ...] = ()
+    """X.509 in DER: the key's own, then the one that certifies it, up to a root; none if nobody does."""
 
 
 class Signer(Protocol):
-    """Moneta's signing key: ES256. See ``signing.statements.SigningKey``."""
+    """Moneta's signing keys: ES256."""
 
-    @property
-    def public(self) -> PublicKey:
-        """The key that ``sign`` uses now."""
+    def current(self) -> SigningKey:
+        """Return the key to sign with now.
 
-    def sign(self, message: bytes) -> bytes:
-        """Return the signature on ``message`` in the form that JWS carries."""
+        Whoever signs asks once, since a header names the key that its signature is made with: the next call may return
+        another one. A key that was returned stays good for longer than any call takes.
+        """
 
     def published(self) -> Sequence[PublishedKey]:
-        """Return every key the hub ever signed with, the current one first."""
+        """Return every key that the hub ever signed with, the current one first, and the next one if there is one."""
 
 
 class Sealer(Protocol):

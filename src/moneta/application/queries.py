@@ -5,6 +5,7 @@ was signed stands in a contract's ``jws``, its acts and its receipt, byte for by
 """
 
 import re
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import Final
 
@@ -268,5 +269,9 @@ def _attempt_document(attempt: Attempt) -> dict[str, object]:
 
 
 def _published_jwk(key: PublishedKey) -> dict[str, object]:
-    revoked = {} if key.revoked_at is None else {"revoked_at": key.revoked_at}
-    return {**key.public.jwk, "use": "sig", "nbf": key.not_before, "exp": key.expires_at, **revoked}
+    members: dict[str, object] = {**key.public.jwk, "use": "sig", "nbf": key.not_before, "exp": key.expires_at}
+    if key.revoked_at is not None:
+        members["revoked_at"] = key.revoked_at
+    if key.certificates:  # RFC 7517, section 4.7: base64, not base64url, the key's own first
+        members["x5c"] = [b64encode(one).decode("ascii") for one in key.certificates]
+    return members

@@ -43,4 +43,4 @@ def make_record(
         "change": change,
         "registry_seq": registry_seq,
     }
-    return sign_compact(hub.signer, claims, typ=RECORD_TYP, iat=now).encode("ascii")
+    return sign_compact(hub.signer.current(), claims, typ=RECORD_TYP, iat=now).encode("ascii")

@@ -135,14 +135,9 @@ class FileSigner:
         write_private_file(data_dir / SIGNING_KEYS_FILE, msgspec.json.format(msgspec.json.encode([entry])))
         return cls(data_dir)
 
-    @property
-    def public(self) -> PublicKey:
-        """See Signer.public."""
-        return self._key.public
-
-    def sign(self, message: bytes) -> bytes:
-        """See Signer.sign."""
-        return self._key.sign(message)
+    def current(self) -> PrivateKey:
+        """See Signer.current."""
+        return self._key
 
     def published(self) -> Sequence[PublishedKey]:
         """See Signer.published."""

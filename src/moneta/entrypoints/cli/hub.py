@@ -27,7 +27,7 @@ def initialize(data_dir: Path, *, base_url: str, operator: str) -> str:
         publish_built_ins(hub, bootstrap.builtin_template_payloads())
         key = bootstrap.new_identity_key(data_dir, operator).public
         identities.add_identity(hub, identity_id=OrganizationId(operator), role=IdentityRole.OPERATOR, key=key)
-        return hub.signer.public.key_id
+        return hub.signer.current().public.key_id
 
 
 def add_identity(data_dir: Path, identity_id: str, role: str, jwk_file: Path | None) -> str:

@@ -421,6 +421,7 @@ class JWK(Struct):
     nbf: Seconds
     exp: Seconds
     revoked_at: Seconds | UnsetType = UNSET
+    x5c: list[str] | UnsetType = UNSET
 
 
 class PartnerJWK(Struct):
