@@ -112,14 +112,14 @@ def test_a_store_that_hangs_is_told_and_nobody_waits_for_it_twice(test_hub, tmp_
         fcntl.flock(lock, fcntl.LOCK_EX)
         first = readiness.findings()
         probe = readiness._probe
-        readiness._last = (float("-inf"), ())  # as if that was long ago
+        readiness._recent._last = None  # as if that was long ago
         again = readiness.findings()
         assert readiness._probe is probe
     assert [one.check.name for one in first] == ["store_writable"]
     assert first[0].fault.startswith("it has not answered for")
     assert again[0].fault is not None
     assert probe._ended.wait(20)
-    readiness._last = (float("-inf"), ())
+    readiness._recent._last = None
     assert [one.fault for one in readiness.findings()] == [None] * len(CHECKS)
 
 

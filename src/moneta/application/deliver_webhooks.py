@@ -34,6 +34,7 @@ from moneta.application.ports import (
     NoAnswer,
     OutboundRequest,
     OwedDelivery,
+    Randomness,
     WebhookType,
 )
 from moneta.application.webhook_secrets import signing_secrets
@@ -57,7 +58,8 @@ USER_AGENT: Final = "moneta-core"
 GONE: Final = 410
 OK: Final = 200
 TIMED_OUT, TOO_MANY, ERROR, AWAY = 408, 429, 500, 503
-JITTER_BYTES: Final = 4
+CHANCE_BYTES: Final = 4
+CHANCES: Final = 256**CHANCE_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,9 +173,13 @@ def retry_at(hub: Hub, *, attempts_done: int, started_at: UnixMillis, wait_s: in
     schedule = hub.retry_schedule_s or RETRY_SCHEDULE_S
     if attempts_done >= len(schedule):
         return None
-    share = int.from_bytes(hub.randomness.token(JITTER_BYTES), "big")
-    jittered_ms = schedule[attempts_done] * 1000 * share >> (8 * JITTER_BYTES)
+    jittered_ms = int(schedule[attempts_done] * 1000 * jitter(hub.randomness))
     return UnixMillis(started_at + max(jittered_ms, wait_s * 1000))
+
+
+def jitter(randomness: Randomness) -> float:
+    """Return a share of a wait, drawn evenly from 0 up to 1."""
+    return int.from_bytes(randomness.token(CHANCE_BYTES), "big") / CHANCES
 
 
 def _request(

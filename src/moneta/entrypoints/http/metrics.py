@@ -5,7 +5,6 @@ prometheus_client is imported at the first scrape: its import would take a tenth
 
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from platform import python_version
@@ -16,6 +15,7 @@ from moneta.application.ports import Hub
 from moneta.domain.limits import PROBE_AGE_S_MAX
 from moneta.entrypoints.heartbeats import WORKERS, HeartbeatFile
 from moneta.entrypoints.http.readiness import Finding
+from moneta.entrypoints.http.recent import Recent
 from moneta.entrypoints.telemetry import metrics
 from moneta.entrypoints.telemetry.figures import Figure, Figures
 from moneta.entrypoints.telemetry.metrics import Source
@@ -34,7 +34,7 @@ class Metrics:
         self.waiting: Callable[[], int] = lambda: 0
         self._data_dir = data_dir
         self._lock = threading.Lock()
-        self._last: tuple[float, bytes] = (float("-inf"), b"")
+        self._recent: Recent[bytes] = Recent(PROBE_AGE_S_MAX)
 
     def accepted(self, *, is_replay: bool) -> None:
         """Count an event that is durable."""
@@ -58,8 +58,7 @@ class Metrics:
 
     def fresh(self) -> bytes | None:
         """Return the last exposition if it is fresh; never waits."""
-        at, shown = self._last
-        return shown if time.monotonic() - at < PROBE_AGE_S_MAX else None
+        return self._recent.fresh()
 
     def exposition(self, hub: Hub, findings: Sequence[Finding]) -> bytes:
         """Return every figure in Prometheus' text format, at most ``PROBE_AGE_S_MAX`` old.
@@ -71,8 +70,7 @@ class Metrics:
         with self._lock:
             shown = self.fresh()
             if shown is None:
-                shown = rendered([*self._of_processes(), *self._of_the_hub(hub, findings)])
-                self._last = (time.monotonic(), shown)
+                shown = self._recent.keep(rendered([*self._of_processes(), *self._of_the_hub(hub, findings)]))
             return shown
 
     def _of_processes(self) -> Iterator[Figure]:

@@ -29,6 +29,7 @@ from moneta.domain.limits import (
     TURN_S_MAX,
 )
 from moneta.entrypoints.heartbeats import DELIVERER, PROCESSOR, Heartbeat, HeartbeatFile
+from moneta.entrypoints.http.recent import Recent
 
 log = structlog.get_logger()
 
@@ -68,13 +69,12 @@ class Readiness:
     def __init__(self, surroundings: Surroundings) -> None:
         self._surroundings = surroundings
         self._lock = threading.Lock()
-        self._last: tuple[float, Sequence[Finding]] = (float("-inf"), ())
+        self._recent: Recent[Sequence[Finding]] = Recent(PROBE_AGE_S_MAX)
         self._probe: _Probe | None = None
 
     def fresh(self) -> Sequence[Finding] | None:
         """Return the last findings if they are fresh; never waits."""
-        at, findings = self._last
-        return findings if time.monotonic() - at < PROBE_AGE_S_MAX else None
+        return self._recent.fresh()
 
     def findings(self) -> Sequence[Finding]:
         """Return what each check found, at most ``PROBE_AGE_S_MAX`` ago; waits for at most ``PROBE_S_MAX``."""
@@ -85,9 +85,7 @@ class Readiness:
             if self._probe is None or self._probe.has_ended:
                 self._probe = _Probe(self._surroundings)
             probe = self._probe
-        findings = probe.findings()
-        self._last = (time.monotonic(), findings)
-        return findings
+        return self._recent.keep(probe.findings())
 
 
 class _Probe:

@@ -6,8 +6,8 @@ of many short-lived processes would keep the circuits, which are values, where a
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Final
 
+from moneta.application.deliver_webhooks import jitter
 from moneta.application.ports import Randomness
 from moneta.domain.circuits import (
     WHOLE,
@@ -22,9 +22,6 @@ from moneta.domain.circuits import (
 )
 from moneta.domain.identifiers import OrganizationId
 from moneta.domain.limits import SENDS_MAX, SENDS_PER_ENDPOINT_CROWDED_MAX, SENDS_PER_ENDPOINT_MAX
-
-JITTER_BYTES: Final = 4
-JITTER_VALUES: Final = 256**JITTER_BYTES
 
 
 class Places:
@@ -84,7 +81,11 @@ class Places:
         if before is None and sign is Sign.ANSWERED:
             return None  # as almost always
         evidence = Evidence(
-            sign=sign, passage=passage, now_s=self._clock_s(), jitter=self._jitter(), retry_after_s=retry_after_s
+            sign=sign,
+            passage=passage,
+            now_s=self._clock_s(),
+            jitter=jitter(self._randomness),
+            retry_after_s=retry_after_s,
         )
         before = before or WHOLE
         after = when_ended(before, evidence)
@@ -103,6 +104,3 @@ class Places:
         self._under_way[organization] -= 1
         if not self._under_way[organization]:
             del self._under_way[organization]
-
-    def _jitter(self) -> float:
-        return int.from_bytes(self._randomness.token(JITTER_BYTES), "big") / JITTER_VALUES
