@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from moneta.adapters.embedded import backup, examination, keyfiles, store
-from moneta.adapters.embedded.backup import Manifest, OnProgress
+from moneta.adapters.embedded.backup import Manifest
+from moneta.adapters.embedded.progress import OnProgress
 from moneta.adapters.system import SystemClock, SystemRandomness
 from moneta.application.ports import (
     UNOBSERVED,
@@ -115,7 +116,7 @@ def migrate_embedded(data_dir: Path, *, keeps_copy: bool, on_progress: OnProgres
     version, kept = store.older_version(data_dir), None
     if version is not None and keeps_copy:
         kept = backup.keep_version(data_dir, version, on_progress)
-    return store.migrate(data_dir), kept
+    return store.migrate(data_dir, on_progress), kept
 
 
 def back_up(data_dir: Path, out: Path, *, with_keys: bool, on_progress: OnProgress) -> Manifest:

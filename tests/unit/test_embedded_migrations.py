@@ -12,6 +12,7 @@ import pytest
 
 from moneta.adapters.embedded import migrations
 from moneta.adapters.embedded.database import Database, rows
+from moneta.adapters.embedded.progress import statement_count, told_statements
 from moneta.adapters.embedded.schema import SCHEMA_VERSION, create_tables
 from moneta.adapters.embedded.store import EmbeddedStore, migrate
 from moneta.adapters.system import SystemClock
@@ -176,3 +177,29 @@ def test_a_store_that_no_migration_starts_from_is_refused(old, version, reason):
     with pytest.raises(StoreVersionError, match=reason):
         migrate(old)
     assert contents_of(old) == before
+
+
+def test_who_waits_is_told_each_statement_and_each_table(old):
+    told = []
+    migrate(old, lambda what, done, total: told.append((what, done, total)))
+    steps = [what.split(": ", 1) for what, _, _ in told]
+    count = statement_count(migrations.MIGRATIONS[2])
+    names = [f"to version 2, {number} of {count}" for number in range(1, count + 1)]
+    assert [name for name in dict.fromkeys(name for name, _ in steps) if name in names] == names
+    assert any("CREATE INDEX contracts_parties_status" in text for _, text in steps)
+    assert sum(name.startswith("checking the references of each table") for name, _ in steps) > 10
+    assert {(done, total) for _, done, total in told} == {(0, 0)}
+
+
+def test_a_long_statement_tells_how_many_rows_it_has_written():
+    connection, told = apsw.Connection(":memory:"), []
+    connection.execute("CREATE TABLE a (i INTEGER PRIMARY KEY)")
+    numbers = "INSERT INTO a WITH n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500) SELECT i FROM n"
+    with told_statements(connection, "trial", 1, lambda *one: told.append(one), operations=1_000, clock_s=lambda: 3.0):
+        connection.execute(numbers).fetchall()
+    first, *later = [what for what, _, _ in told]
+    assert first == f"trial, 1 of 1: {numbers[:60]}, 0 s"
+    assert re.fullmatch(r"trial, 1 of 1: INSERT INTO a .*, [0-9]{3} rows, 0 s", later[-1])
+    told.clear()
+    connection.execute("DELETE FROM a WHERE i > 1").fetchall()
+    assert told == []

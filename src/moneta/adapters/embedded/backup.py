@@ -31,6 +31,7 @@ from moneta import __version__
 from moneta.adapters.embedded.checks import Facts, facts_of, faults_of, frozen
 from moneta.adapters.embedded.database import UNAVAILABLE_ERRORS, connect, rows
 from moneta.adapters.embedded.keyfiles import SEALING_KEY_FILE, SIGNING_KEYS_FILE, published_keys, sync_directory
+from moneta.adapters.embedded.progress import OnProgress
 from moneta.adapters.embedded.store import FILE_NAME, existing_store
 from moneta.domain.errors import BackupError, StoreUnavailableError, StoreVersionError
 from moneta.domain.identifiers import KeyId, UnixMillis
@@ -47,9 +48,6 @@ PAGES_PER_STEP: Final = 1_024
 RESTS_PER_STEP: Final = 0.5
 """How long the copier rests after each step, in steps."""
 CHUNK_BYTES: Final = 4 * 1024 * 1024
-
-OnProgress = Callable[[str, int, int], None]
-"""Called with what is being done, how far it is, and how far it goes; in bytes."""
 
 
 class FileEntry(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ The rules:
    leaves the older store as it was.
 3. References are checked at the end, not at each statement, so that a table may be made anew, as SQLite's own procedure
    for that wants it (https://www.sqlite.org/lang_altertable.html, section 7).
+4. Whoever waits is told which statement runs, and then which table's references are checked.
 """
 
 from collections.abc import Mapping
@@ -16,7 +17,8 @@ from typing import Final
 
 import apsw
 
-from moneta.adapters.embedded.database import Database, rows
+from moneta.adapters.embedded.database import Database, Row, rows
+from moneta.adapters.embedded.progress import OnProgress, statement_count, told_statements
 from moneta.adapters.embedded.schema import SCHEMA_VERSION, check_version, get_meta, has_tables, set_meta
 from moneta.domain.errors import StoreVersionError
 
@@ -58,9 +60,12 @@ MIGRATIONS: Final[Mapping[int, str]] = {2: _TO_VERSION_2}
 """The statements that bring a store of the version before to each version after the first."""
 
 STRAYS_SHOWN_MAX: Final = 5
+_STRAYS: Final = "SELECT * FROM pragma_foreign_key_check(?) LIMIT ?"
 
 
-def migrate(path: Path, *, migrations: Mapping[int, str] = MIGRATIONS) -> bool:
+def migrate(
+    path: Path, *, migrations: Mapping[int, str] = MIGRATIONS, on_progress: OnProgress = lambda *_: None
+) -> bool:
     """Bring an older store forward, whole or not at all; tell whether there was anything to do.
 
     Raises:
@@ -70,12 +75,12 @@ def migrate(path: Path, *, migrations: Mapping[int, str] = MIGRATIONS) -> bool:
     database = Database(path)
     try:
         with database.rebuild() as connection:
-            return _migrate(connection, migrations)
+            return _migrate(connection, migrations, on_progress)
     finally:
         database.close()
 
 
-def _migrate(connection: apsw.Connection, migrations: Mapping[int, str]) -> bool:
+def _migrate(connection: apsw.Connection, migrations: Mapping[int, str], on_progress: OnProgress) -> bool:
     if not has_tables(connection):
         check_version(connection)
     version = get_meta(connection, "schema_version")
@@ -83,17 +88,22 @@ def _migrate(connection: apsw.Connection, migrations: Mapping[int, str]) -> bool
     for step in pending:
         if step not in migrations:
             raise StoreVersionError(f"no migration brings a store to version {step}")
-        connection.execute(migrations[step]).fetchall()
+        with told_statements(connection, f"to version {step}", statement_count(migrations[step]), on_progress):
+            connection.execute(migrations[step]).fetchall()
         set_meta(connection, "schema_version", step)
     check_version(connection)
     if pending:
-        _check_references(connection)
+        _check_references(connection, on_progress)
     return bool(pending)
 
 
-def _check_references(connection: apsw.Connection) -> None:
+def _check_references(connection: apsw.Connection, on_progress: OnProgress) -> None:
     """Return if every reference leads to a row; else the store was damaged before, or a migration is wrong."""
-    strays = rows(connection, "SELECT * FROM pragma_foreign_key_check LIMIT ?", (STRAYS_SHOWN_MAX,))
+    tables = [name for (name,) in rows(connection, "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")]
+    strays: list[Row] = []
+    with told_statements(connection, "checking the references of each table", len(tables), on_progress):
+        for table in tables:
+            strays += rows(connection, _STRAYS, (table, STRAYS_SHOWN_MAX - len(strays)))
     if strays:
         shown = ", ".join(f"{table} row {number} to {parent}" for table, number, parent, _ in strays)
         raise StoreVersionError(f"the store has references that lead nowhere, and stays as it was: {shown}")

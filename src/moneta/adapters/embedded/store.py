@@ -12,6 +12,7 @@ from moneta.adapters.embedded.deliveries import SQLiteDeliveryStore
 from moneta.adapters.embedded.directory import SQLiteDirectoryStore
 from moneta.adapters.embedded.events import SQLiteEventQueue, SQLiteEventStore
 from moneta.adapters.embedded.in_hand import InHand, InHandFile
+from moneta.adapters.embedded.progress import OnProgress
 from moneta.adapters.embedded.retention import SQLiteRetentionStore
 from moneta.adapters.embedded.schema import (
     SCHEMA_VERSION,
@@ -113,13 +114,13 @@ class EmbeddedStore:
         self.database.close()
 
 
-def migrate(data_dir: Path) -> bool:
+def migrate(data_dir: Path, on_progress: OnProgress = lambda *_: None) -> bool:
     """Bring an older store forward; tell whether there was anything to do. See ``migrations.migrate``.
 
     Raises:
         FileNotFoundError: There is none.
     """
-    return migrations.migrate(existing_store(data_dir))
+    return migrations.migrate(existing_store(data_dir), on_progress=on_progress)
 
 
 def older_version(data_dir: Path) -> int | None:
