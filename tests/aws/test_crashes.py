@@ -167,12 +167,33 @@ def test_the_relay_completes_what_was_committed_and_nothing_else(open_store, cli
         scenario = kind(open_store())
         before = open_store().contracts.read([scenario.name])
         is_dead = dies(crashing, scenario.change())
-        open_store().relay()
+        open_store().relay.complete_waiting()
         event = open_store().events.find(scenario.event.source, scenario.event.event_id)
         if event.status is EventStatus.ACCEPTED:
             assert open_store().contracts.read([scenario.name]) == before
             assert scenario.deliveries(open_store()) == []
         else:
+            scenario.check(open_store())
+        if not is_dead:
+            return
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("kind", [Submission, Completion])
+def test_a_step_that_the_stream_tells_of_is_finished_but_for_what_the_queue_brings_back(
+    open_store, client, kind, moment
+):
+    for crashing in crashed_stores(open_store, client, moment):
+        scenario = kind(open_store())
+        change = scenario.change()
+        before = open_store().contracts.read([scenario.name])
+        is_dead = dies(crashing, change)
+        if open_store().contracts.read([scenario.name]) != before:
+            steps = [(scenario.name, change.step.revision)]
+            first = open_store().relay.complete(steps * 2)
+            assert (first in {0, 1}, open_store().relay.complete(steps)) == (True, 0)
+            assert [record.owed for record in scenario.deliveries(open_store())] == [scenario.owed]
+            assert list(open_store().contracts.commit([scenario.again()])) == ["duplicate"]
             scenario.check(open_store())
         if not is_dead:
             return

@@ -10,7 +10,7 @@ Values that cross a port stand here too; those with rules of their own are in ``
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from moneta.domain.contracts import Contract, Step
 from moneta.domain.endpoints import DisabledReason, EndpointHealth, EndpointStatus
@@ -513,6 +513,86 @@ class DeliveryStore(Protocol):
         """Return what is not delivered, quickly however much it is."""
 
 
+# Serverless: where no process waits for work, but functions are called with it.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """The messages that an organization gets about one contract, in order; None: those about its endpoint."""
+
+    organization_id: OrganizationId
+    contract_id: ContractId | None
+
+
+class DeliveryLines(Protocol):
+    """Lines in which something is due, on their way to whoever sends it: at least once, in no promised order.
+
+    What is announced is only that one should look. So twice is harmless, and so is never: ``announce_due`` finds it.
+    The store that the lines belong to announces by itself whatever it makes due.
+    """
+
+    def take(self, lines: Sequence[Line], *, now: UnixMillis, lease_s: int) -> Sequence[DueDelivery]:
+        """Take the oldest pending delivery of each line, if it is due; each is nobody else's for ``lease_s`` seconds.
+
+        Of a line that stands there twice it is taken once. Those of disabled endpoints are left (``DeliveryStore``).
+        """
+
+    def announce(self, lines: Sequence[Line], *, delay_s: int = 0) -> None:
+        """Have each line looked at, ``delay_s`` from now: at most ``ANNOUNCE_S_MAX``.
+
+        Raises:
+            StoreUnavailableError: Not each of them is known to be announced.
+        """
+
+    def announce_due(self, *, now: UnixMillis, until: UnixMillis) -> int:
+        """Announce each line in which something is due, or will be by ``until``, for that moment; return how many.
+
+        For whoever looks from time to time: at what a crash left, and at attempts too far off to be announced when the
+        one before them failed. One look announces a bounded number, those that are due longest first.
+
+        Raises:
+            StoreUnavailableError: Not each of them is known to be announced.
+        """
+
+
+class Relay(Protocol):
+    """Completes changes that were committed and not finished: by a crash, or because it has not been their turn.
+
+    Whatever it does may be done twice, and beside the workers who are at it.
+    """
+
+    def complete(self, steps: Sequence[tuple[ContractId, Revision]]) -> int:
+        """Make sure that what each step brings with it is written; return how many were not finished.
+
+        It costs one small read where there is nothing left to do.
+
+        Raises:
+            StoreUnavailableError: Not each of them is known to be finished.
+        """
+
+    def complete_waiting(self) -> int:
+        """Complete what no step tells of, and what no queue brings back; return how much there was.
+
+        It looks at a bounded number of events without an outcome. See ``complete`` for what it raises.
+        """
+
+
+class QueueMessages(Protocol):
+    """The messages of both queues, as the service hands them to a function: a record of the batch it is called with.
+
+    Whoever is called with them deletes none of them; the service does, unless the function says that it failed.
+    """
+
+    def event(self, record: Mapping[str, Any]) -> QueuedEvent:  # it is JSON
+        """Return the event that a record of the queue, or of the queue of those that killed their function, brings.
+
+        ``EventQueue.release`` and ``bury`` take it like any other. Raises ValueError if the hub did not send it.
+        """
+
+    def line(self, record: Mapping[str, Any]) -> Line:  # it is JSON
+        """Return the line that a record announces. Raises ValueError if the hub did not send it."""
+
+
 # Retention.
 
 
@@ -912,3 +992,13 @@ class Hub:
     def now_s(self) -> UnixSeconds:
         """Return Unix seconds."""
         return UnixSeconds(self.clock.now_ms() // 1000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serverless:
+    """The hub where functions are called, and what only they need. ``bootstrap`` makes it."""
+
+    hub: Hub
+    lines: DeliveryLines
+    relay: Relay
+    messages: QueueMessages

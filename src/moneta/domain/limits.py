@@ -142,6 +142,7 @@ CIRCUIT_WAIT_S_MAX:          Final = 120
 RECORD_TRIES_MAX:            Final = 20
 DRAIN_S_MAX:                 Final = 5
 PROCESS_RETRY_S_MAX:         Final = 60
+ANNOUNCE_S_MAX:              Final = 900
 QUERY_FIELDS_MAX:            Final = 32
 HEARTBEAT_AGE_S_MAX:         Final = 10
 PROBE_AGE_S_MAX:             Final = 1

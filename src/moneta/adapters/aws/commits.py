@@ -13,8 +13,8 @@ to the deliveries table.
 After a crash the event is processed again, since its message is still in the queue. It is then judged against a
 contract that holds its own step already, so whatever the judgement says, ``commit`` looks for a step of that event
 first, and completes that one. Two workers that process one event at once can disagree only if what they judged by
-changed between them; the step then stands, and its outcome is written over a rejection. ``relay`` completes what no
-queue brings back; what a timer began is completed by whoever next looks for such contracts.
+changed between them; the step then stands, and its outcome is written over a rejection. What a timer began no queue
+brings back: it is completed by the ``relay``, and by whoever next looks for such contracts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,6 @@ from moneta.adapters.aws.deliveries import DynamoDBDeliveryStore
 from moneta.adapters.aws.dynamodb import ConditionFailedError, DynamoDB, Query, Table
 from moneta.adapters.aws.events import OWING
 from moneta.adapters.aws.lifetimes import FORGET_AT, Lifetimes
-from moneta.adapters.aws.tables import WAITING
 from moneta.application.ports import Change, Clock, Committed, EventOutcome
 from moneta.domain.identifiers import ContractId, Revision
 from moneta.domain.retention import Past
@@ -70,21 +69,18 @@ class Commits:
         events = self._events_of(changes)
         return self._db.each(partial(self._commit, events), changes)
 
-    def relay(self) -> int:
-        """Complete every change that was committed and not finished, and return how many there were.
-
-        For after a crash. It is idempotent, and harmless beside workers that are at it.
-        """
-        waiting = list(self._db.scan(Table.EVENTS, index=WAITING, attributes=("event", "waiting_for")))
-        return sum(self._db.each(self._relay_event, waiting))
-
-    def _relay_event(self, entry: Item) -> bool:
-        if entry["waiting_for"] != OWING:
-            return self._complete_own_step(entry["waiting_for"], entry["event"])
-        event = self._db.get(Table.EVENTS, {"event": entry["event"]})
-        if event is None or "owed" not in event:
+    def finish(self, contract_id: ContractId, revision: Revision) -> bool:
+        """Complete a contract's steps, and tell whether its head was behind ``revision``: until then all is done."""
+        head = self._db.get(Table.CONTRACTS, head_key(contract_id))
+        reached = 0 if head is None else head["revision"]
+        if reached >= revision:
             return False
-        self._pay_what_event_owes(event)
+        unfinished = read_steps(self._db, contract_id, is_whole=True)[reached:]
+        for item in unfinished:
+            self._fan_out(item)
+        self._advance_head(unfinished[-1], head)
+        for item in unfinished:
+            self._write_outcome_of_step(item)
         return True
 
     def finish_and_tell_pending(self, contract_id: ContractId) -> bool:
@@ -115,7 +111,7 @@ class Commits:
     def _commit(self, events: Mapping[str, Item], change: Change) -> Committed:
         event = None if change.outcome is None else events[_event_of(change.outcome)]
         if event is not None and "processed_at" in event:
-            self._pay_what_event_owes(event)
+            self.pay_what_event_owes(event)
             return Committed.DUPLICATE
         if change.step is not None:
             return self._append(change)
@@ -159,8 +155,7 @@ class Commits:
                 self._fan_out(earlier)
         self._fan_out(item)  # (2)
         self._advance_head(item, head)  # (3)
-        if "event" in item:  # (4)
-            self._write_outcome_of_step(item)
+        self._write_outcome_of_step(item)  # (4)
 
     def _fan_out(self, item: Item) -> None:
         for owed in owed_of(item):
@@ -204,6 +199,8 @@ class Commits:
             return  # Somebody brought it this far, or farther.
 
     def _write_outcome_of_step(self, item: Item) -> None:
+        if "event" not in item:
+            return
         values = {
             "status": item["outcome"],
             "processed_at": item["processed_at"],
@@ -229,7 +226,7 @@ class Commits:
     def _settle(self, change: Change, outcome: EventOutcome) -> Committed:
         """Commit a change that does not touch the contract: one conditional update of its event."""
         key = _event_of(outcome)
-        if self._complete_own_step(change.contract_id, key):
+        if self.complete_own_step(change.contract_id, key):
             return Committed.DUPLICATE
         owed: dict[str, Value] = {"owed": pack_owed(change.owed), "waiting_for": OWING} if change.owed else {}
         forget_at = self._lifetimes.end(Past.EVENTS, over_since=outcome.processed_at)
@@ -253,19 +250,19 @@ class Commits:
             )
         except ConditionFailedError as error:
             if error.item is not None:
-                self._pay_what_event_owes(error.item)
+                self.pay_what_event_owes(error.item)
             return Committed.DUPLICATE
-        self._pay_what_event_owes({"event": key, "contract_id": change.contract_id, **owed})
+        self.pay_what_event_owes({"event": key, "contract_id": change.contract_id, **owed})
         return Committed.COMMITTED
 
-    def _pay_what_event_owes(self, event: Item) -> None:
+    def pay_what_event_owes(self, event: Item) -> None:
         """Move what an event's item says is owed into the deliveries table, and let it be forgotten there."""
         if "owed" not in event:
             return
         self._fan_out(event)
         self._db.update(Table.EVENTS, {"event": event["event"]}, "REMOVE #owed, #waiting_for", values={})
 
-    def _complete_own_step(self, contract_id: ContractId, event: str) -> bool:
+    def complete_own_step(self, contract_id: ContractId, event: str) -> bool:
         """Tell whether the event has a step on its contract already, and if so complete it."""
         steps = read_steps(self._db, contract_id, is_whole=True)
         own = next((item for item in steps if item.get("event") == event), None)

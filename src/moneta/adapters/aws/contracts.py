@@ -6,9 +6,7 @@ from moneta.adapters.aws.buckets import Calendar
 from moneta.adapters.aws.commits import Commits, read_steps
 from moneta.adapters.aws.contract_items import step_of
 from moneta.adapters.aws.contract_lists import ContractLists
-from moneta.adapters.aws.deliveries import DynamoDBDeliveryStore
 from moneta.adapters.aws.dynamodb import DynamoDB
-from moneta.adapters.aws.lifetimes import Lifetimes
 from moneta.application.ports import Change, Clock, Committed, ContractQuery, ContractSummary, Page
 from moneta.domain.contracts import Contract, Step, assemble
 from moneta.domain.identifiers import ContractId, OrganizationId, Revision, UnixSeconds
@@ -21,13 +19,12 @@ class DynamoDBContractStore:
         self,
         db: DynamoDB,
         clock: Clock,
-        lifetimes: Lifetimes,
         *,
         calendar: Calendar,
-        deliveries: DynamoDBDeliveryStore,
+        commits: Commits,
     ) -> None:
         self._db = db
-        self._commits = Commits(db, clock, lifetimes, calendar=calendar, deliveries=deliveries)
+        self._commits = commits
         self._lists = ContractLists(db, clock, calendar=calendar)
 
     def read(self, contract_ids: Sequence[ContractId]) -> Mapping[ContractId, Contract]:
@@ -67,10 +64,6 @@ class DynamoDBContractStore:
         """See ContractStore.pending_with. What a crashed decline left unfinished is finished here."""
         page = self._lists.pending_with(organization, limit=limit, cursor=cursor)
         return Page(items=self._still_pending(page.items), next_cursor=page.next_cursor)
-
-    def relay(self) -> int:
-        """Complete what a crash left unfinished. See ``Commits.relay``."""
-        return self._commits.relay()
 
     def _still_pending(self, contract_ids: Sequence[ContractId]) -> Sequence[ContractId]:
         is_pending = self._db.each(self._commits.finish_and_tell_pending, contract_ids)

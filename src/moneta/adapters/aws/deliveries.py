@@ -1,11 +1,8 @@
 """Deliveries: one item each, in the partition of its contract, sorted by organization, revision and time.
 
-That order is the line in which an organization gets the messages of a contract. It is read from the table itself, never
-from an index, so that a message is never sent ahead of an older one that an index does not show yet.
-
-A pending delivery stands in the index ``due`` under the time when it is looked at next: its next attempt or the end of
-its lease, and behind another in its line whenever that one is. Who moves the first of a line moves what follows it; if
-a crash comes between, what follows is looked at too early or at the old time, and put right then.
+That order is the line in which an organization gets the messages of a contract (``lines``). A pending delivery stands
+in the index ``due`` under the time when it is looked at next: its next attempt or the end of its lease, and behind
+another in its line whenever that one is.
 """
 
 from collections import Counter
@@ -15,24 +12,24 @@ from itertools import islice
 from moneta.adapters.aws.attributes import Item, Key, Value
 from moneta.adapters.aws.buckets import Calendar, shard_of
 from moneta.adapters.aws.delivery_items import (
-    attempts_since_owed,
     delivery_item,
     delivery_key,
     due_bucket,
+    is_pending,
     line_of,
+    line_of_item,
     note_delivery,
-    organization_of_place,
-    owed_of_item,
     pack_attempt,
     record_of,
 )
 from moneta.adapters.aws.delivery_lists import DeliveryLists
 from moneta.adapters.aws.directory import DynamoDBDirectoryStore
-from moneta.adapters.aws.due_index import DueIndex, Line
+from moneta.adapters.aws.due_index import DueIndex
 from moneta.adapters.aws.dynamodb import ConditionFailedError, DynamoDB, Query, Table
 from moneta.adapters.aws.endpoint_notes import EndpointNotes
 from moneta.adapters.aws.events import DynamoDBEventStore
 from moneta.adapters.aws.lifetimes import FORGET_AT, Lifetimes
+from moneta.adapters.aws.lines import Lines
 from moneta.adapters.aws.tables import WEBHOOK_ID
 from moneta.application.ports import (
     AttemptResult,
@@ -41,14 +38,15 @@ from moneta.application.ports import (
     DeliveryRecord,
     DeliveryStatus,
     DueDelivery,
+    Line,
     OwedDelivery,
     Page,
     ReplayQuery,
     WebhookType,
 )
 from moneta.domain.endpoints import DisabledReason
-from moneta.domain.identifiers import ContractId, OrganizationId, UnixMillis, UnixSeconds, WebhookId
-from moneta.domain.limits import ATTEMPTS_MAX, BACKLOG_COUNTED_MAX, CACHE_ENTRIES_MAX
+from moneta.domain.identifiers import OrganizationId, UnixMillis, UnixSeconds, WebhookId
+from moneta.domain.limits import ATTEMPTS_MAX, BACKLOG_COUNTED_MAX
 from moneta.domain.retention import Past
 
 
@@ -70,15 +68,15 @@ class DynamoDBDeliveryStore:
         self._endpoints = EndpointNotes(directory)
         self._due = DueIndex(db, self._endpoints)
         self._events = events
+        self._lines = Lines(db)
         self._lists = DeliveryLists(db, calendar=calendar)
-        self._taken: dict[WebhookId, Key] = {}
 
     def owe(self, owed: OwedDelivery) -> None:
         """See DeliveryStore.owe."""
         note_delivery(self._calendar, owed)
         due_at = owed.owed_at
         if owed.revision != 1 or owed.type is WebhookType.REJECTED:  # else it is the first of its line
-            first = next((one for one in self._line(*line_of(owed)) if is_pending(one)), None)
+            first = self._lines.first_pending(line_of(owed))
             due_at = owed.owed_at if first is None else first["due_at"]
         self._db.put_new(Table.DELIVERIES, delivery_item(owed, due_at=due_at))
 
@@ -93,12 +91,17 @@ class DynamoDBDeliveryStore:
     ) -> Sequence[DueDelivery]:
         """See DeliveryStore.take_due."""
         lines = self._due.lines(now=now, limit=limit, busy=busy, probed=probed)
-        lease_ends_at = UnixMillis(now + lease_s * 1000)
         taken: list[DueDelivery] = []
         while chunk := list(islice(lines, limit - len(taken))):
-            found = self._db.each(lambda line: self._take(line, now=now, lease_ends_at=lease_ends_at), chunk)
-            taken += [due for due in found if due is not None]
+            taken += self._lines.take(chunk, now=now, lease_s=lease_s)
         return taken
+
+    def take(self, lines: Sequence[Line], *, now: UnixMillis, lease_s: int) -> Sequence[DueDelivery]:
+        """See DeliveryLines.take."""
+        of_contracts = {line.organization_id for line in lines if line.contract_id is not None}
+        left = self._endpoints.look_at(of_contracts)
+        chosen = [one for one in dict.fromkeys(lines) if one.contract_id is None or one.organization_id not in left]
+        return self._lines.take(chosen, now=now, lease_s=lease_s)
 
     def record(self, results: Sequence[AttemptResult]) -> Mapping[OrganizationId, DisabledReason]:
         """See DeliveryStore.record.
@@ -136,55 +139,6 @@ class DynamoDBDeliveryStore:
         counts = {status: min(count, BACKLOG_COUNTED_MAX) for status, count in Counter(statuses).items()}
         pending, dead = (counts.get(status, 0) for status in (DeliveryStatus.PENDING, DeliveryStatus.DEAD))
         return DeliveryBacklog(pending=pending, due_at=self.next_due(), dead=dead)
-
-    # Taking.
-
-    def _take(self, line: Line, *, now: UnixMillis, lease_ends_at: UnixMillis) -> DueDelivery | None:
-        """Take the first pending delivery of a line, if it is due; None if it is not, or another took it."""
-        pending = [item for item in self._line(*line) if is_pending(item)]
-        if not pending:
-            return None
-        first, *behind = pending
-        if first["due_at"] > now:
-            self._align(behind, first["due_at"])
-            return None
-        if not self._move(first, lease_ends_at):
-            return None
-        self._align(behind, lease_ends_at)
-        self._remember(first)
-        return DueDelivery(
-            owed=owed_of_item(first), attempts_done=attempts_since_owed(first), due_at=UnixMillis(first["due_at"])
-        )
-
-    def _line(self, contract_id: ContractId, organization: OrganizationId) -> Iterator[Item]:
-        """Give the deliveries of a line, the oldest first, as they are now."""
-        return self._db.query(
-            Query(
-                table=Table.DELIVERIES,
-                where="#contract_id = :contract AND begins_with(#place, :line)",
-                values={"contract": contract_id, "line": f"{organization}#"},
-            )
-        )
-
-    def _move(self, item: Item, due_at: UnixMillis) -> bool:
-        """Change when a delivery is looked at next, if it is still as it was read; tell whether it was."""
-        try:
-            self._db.update(
-                Table.DELIVERIES,
-                delivery_key(item),
-                "SET #due_at = :due_at",
-                values={"due_at": due_at, "before": item["due_at"], "pending": DeliveryStatus.PENDING},
-                condition="#status = :pending AND #due_at = :before",
-            )
-        except ConditionFailedError:
-            return False
-        return True
-
-    def _align(self, behind: Sequence[Item], due_at: UnixMillis) -> None:
-        """Let what stands behind be looked at when the first of its line is."""
-        for item in behind:
-            if item["due_at"] != due_at:
-                self._move(item, due_at)
 
     # Recording.
 
@@ -236,13 +190,12 @@ class DynamoDBDeliveryStore:
 
     def _move_line(self, key: Key, result: AttemptResult) -> None:
         """Bring forward what stood behind a delivery that is settled, or let it wait for the next attempt."""
-        line = self._line(ContractId(str(key["contract_id"])), organization_of_place(str(key["place"])))
-        pending = [item for item in line if is_pending(item)]
+        pending = self._lines.pending(line_of_item(key))
         if pending and result.status is not DeliveryStatus.PENDING:
-            self._move(pending[0], result.attempt.at)
-            self._align(pending[1:], result.attempt.at)
+            self._lines.move(pending[0], result.attempt.at)
+            self._lines.align(pending[1:], result.attempt.at)
         elif pending:
-            self._align(pending[1:], pending[0]["due_at"])
+            self._lines.align(pending[1:], pending[0]["due_at"])
 
     # Owing again.
 
@@ -252,9 +205,9 @@ class DynamoDBDeliveryStore:
         item = None if key is None else self._db.get(Table.DELIVERIES, key)
         if item is None or not (is_pending(item) or self._reopen(item, now)):
             return False
-        pending = [one for one in self._line(*line_of(owed_of_item(item))) if is_pending(one)]
+        pending = self._lines.pending(line_of_item(item))
         if pending:  # else it has been sent in the meantime
-            self._align(pending, min(pending[0]["due_at"], now))
+            self._lines.align(pending, min(pending[0]["due_at"], now))
         return True
 
     def _reopen(self, item: Item, now: UnixMillis) -> bool:
@@ -280,8 +233,8 @@ class DynamoDBDeliveryStore:
 
     def _key_of(self, webhook_id: WebhookId) -> Key | None:
         """Return the key of a delivery: what this process took it does not look up, since the index lags."""
-        if webhook_id in self._taken:
-            return self._taken[webhook_id]
+        if (taken := self._lines.taken(webhook_id)) is not None:
+            return taken
         keys = list(self._keys_of(webhook_id))
         if len(keys) > 1:  # what was forgotten and is owed anew may stand beside its former self for some days
             keys = [key for key in keys if self._db.get(Table.DELIVERIES, key) is not None]
@@ -289,20 +242,10 @@ class DynamoDBDeliveryStore:
 
     def _keys_of(self, webhook_id: WebhookId) -> Iterator[Key]:
         """Give the keys under which a delivery may be found: the one that this process took, and those of the index."""
-        if webhook_id in self._taken:
-            yield self._taken[webhook_id]
+        if (taken := self._lines.taken(webhook_id)) is not None:
+            yield taken
         values = {"webhook_id": webhook_id}
         query = Query(
             table=Table.DELIVERIES, index=WEBHOOK_ID, where="#webhook_id = :webhook_id", values=values, page=2
         )
         yield from map(delivery_key, self._db.query(query))
-
-    def _remember(self, item: Item) -> None:
-        if len(self._taken) >= CACHE_ENTRIES_MAX:
-            self._taken.clear()
-        self._taken[item["webhook_id"]] = delivery_key(item)
-
-
-def is_pending(item: Item) -> bool:
-    """Tell whether a delivery is pending."""
-    return bool(item["status"] == DeliveryStatus.PENDING)

@@ -23,6 +23,7 @@ from moneta.application.ports import (
     Attempt,
     DeliveryRecord,
     DeliveryStatus,
+    Line,
     OwedDelivery,
     WebhookType,
 )
@@ -48,7 +49,7 @@ _decoder: Final = msgspec.msgpack.Decoder(_Attempt)
 def delivery_item(owed: OwedDelivery, *, due_at: UnixMillis) -> Item:
     """Return the item of a delivery that was never tried."""
     return {
-        "contract_id": line_of(owed)[0],
+        "contract_id": partition_of(line_of(owed)),
         "place": _place(owed),
         "webhook_id": owed.webhook_id,
         "organization_id": month_bucket(owed.organization_id, month_of(owed.owed_at)),
@@ -57,7 +58,7 @@ def delivery_item(owed: OwedDelivery, *, due_at: UnixMillis) -> Item:
         "problem": owed.problem,
         "status": DeliveryStatus.PENDING,
         "attempts": [],
-        "due_bucket": due_bucket(shard_of(line_of(owed)[0])),
+        "due_bucket": due_bucket(shard_of(partition_of(line_of(owed)))),
         "due_at": due_at,
     }
 
@@ -77,11 +78,20 @@ def delivery_key(item: Item) -> Key:
     return {"contract_id": item["contract_id"], "place": item["place"]}
 
 
-def line_of(owed: OwedDelivery) -> tuple[ContractId, OrganizationId]:
+def line_of(owed: OwedDelivery) -> Line:
     """Return the line that a delivery stands in."""
-    if owed.contract_id is None:
-        return ContractId(f"{OF_ENDPOINT}{owed.organization_id}"), owed.organization_id
-    return owed.contract_id, owed.organization_id
+    return Line(organization_id=owed.organization_id, contract_id=owed.contract_id)
+
+
+def line_of_item(item: Item) -> Line:
+    """Return the line that a delivery stands in, from its item, its key or an index's entry."""
+    contract_id = None if is_of_endpoint(item["contract_id"]) else ContractId(item["contract_id"])
+    return Line(organization_id=organization_of_place(item["place"]), contract_id=contract_id)
+
+
+def partition_of(line: Line) -> ContractId:
+    """Return the partition that a line stands in."""
+    return ContractId(f"{OF_ENDPOINT}{line.organization_id}") if line.contract_id is None else line.contract_id
 
 
 def is_of_endpoint(contract_id: str) -> bool:
@@ -132,6 +142,11 @@ def record_of(item: Item) -> DeliveryRecord:
         next_attempt_at=item.get("due_at"),
         attempts=tuple(map(attempt_of, item["attempts"])),
     )
+
+
+def is_pending(item: Item) -> bool:
+    """Tell whether a delivery is pending."""
+    return bool(item["status"] == DeliveryStatus.PENDING)
 
 
 def attempts_since_owed(item: Item) -> int:

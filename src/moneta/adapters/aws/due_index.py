@@ -24,11 +24,12 @@ from typing import Final
 
 from moneta.adapters.aws.attributes import Item
 from moneta.adapters.aws.buckets import SHARDS, merged
-from moneta.adapters.aws.delivery_items import due_bucket, is_of_endpoint, organization_of_place
+from moneta.adapters.aws.delivery_items import due_bucket, is_of_endpoint, line_of_item
 from moneta.adapters.aws.dynamodb import DynamoDB, Query, Table
 from moneta.adapters.aws.endpoint_notes import EndpointNotes
 from moneta.adapters.aws.tables import DUE
-from moneta.domain.identifiers import ContractId, OrganizationId, UnixMillis
+from moneta.application.ports import Line
+from moneta.domain.identifiers import OrganizationId, UnixMillis
 
 CANDIDATES_MAX: Final = 2_000
 """Among how many due deliveries one taking chooses."""
@@ -36,7 +37,6 @@ INDEX_LAG_MS: Final = 10_000
 SWEEP_MS: Final = 300_000
 PAGE: Final = 100
 
-Line = tuple[ContractId, OrganizationId]
 Turn = str
 """Who takes turns: an organization, or the partition of an endpoint's tests, which goes to a disabled one too."""
 SWEEP: Final[Turn] = ""
@@ -221,6 +221,6 @@ class _Look:
 
 
 def _entry(found: Item) -> tuple[Turn, Line, UnixMillis]:
-    contract_id, organization = found["contract_id"], organization_of_place(found["place"])
-    turn = contract_id if is_of_endpoint(contract_id) else organization
-    return turn, (contract_id, organization), UnixMillis(found["due_at"])
+    line = line_of_item(found)
+    turn = found["contract_id"] if line.contract_id is None else line.organization_id
+    return turn, line, UnixMillis(found["due_at"])

@@ -7,12 +7,14 @@ from botocore.config import Config
 from botocore.session import Session
 
 from moneta.adapters.aws.buckets import Calendar
+from moneta.adapters.aws.commits import Commits
 from moneta.adapters.aws.contracts import DynamoDBContractStore
 from moneta.adapters.aws.deliveries import DynamoDBDeliveryStore
 from moneta.adapters.aws.directory import DynamoDBDirectoryStore
 from moneta.adapters.aws.dynamodb import THREADS_MAX, DynamoDB, Table
 from moneta.adapters.aws.events import DynamoDBEventStore
 from moneta.adapters.aws.lifetimes import FORGET_AT, DynamoDBRetentionStore, Lifetimes
+from moneta.adapters.aws.relay import DynamoDBRelay
 from moneta.adapters.aws.tables import table_definition
 from moneta.application.ports import Clock
 from moneta.domain.retention import Retention
@@ -37,6 +39,7 @@ class DynamoDBStore:
     deliveries: DynamoDBDeliveryStore
     directory: DynamoDBDirectoryStore
     retention: DynamoDBRetentionStore
+    relay: DynamoDBRelay
 
     @classmethod
     def connect(cls, endpoint_url: str | None, table_prefix: str, clock: Clock) -> Self:
@@ -62,8 +65,10 @@ class DynamoDBStore:
         events = DynamoDBEventStore(db, clock)
         directory = DynamoDBDirectoryStore(db, lifetimes)
         deliveries = DynamoDBDeliveryStore(db, lifetimes, calendar=calendar, directory=directory, events=events)
-        contracts = DynamoDBContractStore(db, clock, lifetimes, calendar=calendar, deliveries=deliveries)
-        return cls(db, client, events, contracts, deliveries, directory, DynamoDBRetentionStore())
+        commits = Commits(db, clock, lifetimes, calendar=calendar, deliveries=deliveries)
+        contracts = DynamoDBContractStore(db, clock, calendar=calendar, commits=commits)
+        relay = DynamoDBRelay(db, commits)
+        return cls(db, client, events, contracts, deliveries, directory, DynamoDBRetentionStore(), relay)
 
     def create_tables(self) -> None:
         """Make the tables, for tests and local use; the deployed template makes its own."""
@@ -80,10 +85,6 @@ class DynamoDBStore:
         """Drop the tables that ``create_tables`` made."""
         for table in Table:
             self.client.delete_table(TableName=self.db.table_name(table))
-
-    def relay(self) -> int:
-        """Complete what a crash left unfinished, and return how many changes that was. See ``commits``."""
-        return self.contracts.relay()
 
     def close(self) -> None:
         """Close every connection."""
