@@ -36,7 +36,7 @@ def test_hub(tmp_path):
 
 
 def faults(hub, folder):
-    found = Readiness(Surroundings(hub=hub, data_dir=folder)).findings()
+    found = Readiness(Surroundings(hub=hub, data_dir=folder), CHECKS).findings()
     return {one.check.name: one.fault for one in found if one.fault is not None}
 
 
@@ -97,7 +97,7 @@ def test_deliveries_that_a_slow_endpoint_holds_up_leave_the_hub_ready(test_hub, 
 
 def test_a_thousand_that_ask_at_once_cost_the_store_one_write(test_hub, tmp_path):
     counted = Counted(test_hub.hub.events)
-    readiness = Readiness(Surroundings(hub=replace(test_hub.hub, events=counted), data_dir=tmp_path))
+    readiness = Readiness(Surroundings(hub=replace(test_hub.hub, events=counted), data_dir=tmp_path), CHECKS)
     readiness.findings()
     asked = 0
     while readiness.fresh() is not None and asked < 1_000:
@@ -107,7 +107,7 @@ def test_a_thousand_that_ask_at_once_cost_the_store_one_write(test_hub, tmp_path
 
 
 def test_a_store_that_hangs_is_told_and_nobody_waits_for_it_twice(test_hub, tmp_path):
-    readiness = Readiness(Surroundings(hub=test_hub.hub, data_dir=tmp_path))
+    readiness = Readiness(Surroundings(hub=test_hub.hub, data_dir=tmp_path), CHECKS)
     with (tmp_path / "moneta.db-writer.lock").open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         first = readiness.findings()

@@ -12,7 +12,7 @@ between the two the entrypoint sends, each on its own, so that a slow endpoint h
 4. A test of an endpoint is tried once: who asked for it waits for the outcome, and asks again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -41,6 +41,7 @@ from moneta.application.webhook_secrets import signing_secrets
 from moneta.domain.circuits import Sign
 from moneta.domain.contracts import Contract, status_of
 from moneta.domain.endpoints import DisabledReason, failing_limit
+from moneta.domain.errors import TryAgainError
 from moneta.domain.identifiers import (
     ContractId,
     EventId,
@@ -88,6 +89,10 @@ def prepare_attempts(hub: Hub, due: Sequence[DueDelivery]) -> Sequence[PreparedA
     ]
 
 
+CameOf = tuple[PreparedAttempt, Answer | NoAnswer]
+"""An attempt, and what came of it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
     """What came of recording attempts: the endpoints that are disabled by it, and how many answers became events."""
@@ -96,7 +101,7 @@ class Recorded:
     answers: int = 0
 
 
-def record_attempts(hub: Hub, attempts: Sequence[tuple[PreparedAttempt, Answer | NoAnswer]]) -> Recorded:
+def record_attempts(hub: Hub, attempts: Sequence[CameOf]) -> Recorded:
     """Write what came of each attempt, and accept the events that receivers gave in their answers.
 
     Raises:
@@ -107,6 +112,40 @@ def record_attempts(hub: Hub, attempts: Sequence[tuple[PreparedAttempt, Answer |
     disabled = hub.deliveries.record(results)
     hub.observer.attempted([prepared.due for prepared, _ in attempts], results, disabled)
     return Recorded(disabled=disabled, answers=sum(result.answer is not None for result in results))
+
+
+def prepare_each(
+    hub: Hub, due: Sequence[DueDelivery], on_bug: Callable[[DueDelivery, Exception], None]
+) -> Sequence[PreparedAttempt]:
+    """Prepare a batch so that one delivery which meets a bug does not stop the others; ``on_bug`` is told of each."""
+    try:
+        return prepare_attempts(hub, due)
+    except TryAgainError:
+        raise
+    except Exception as error:  # noqa: BLE001  # whatever the bug is, it must not take the other deliveries with it
+        if len(due) == 1:
+            on_bug(due[0], error)
+            return ()
+    return [prepared for one in due for prepared in prepare_each(hub, [one], on_bug)]
+
+
+def record_each(
+    hub: Hub, attempts: Sequence[CameOf], on_bug: Callable[[DueDelivery, Exception], None]
+) -> Sequence[Recorded]:
+    """Record a batch so that one attempt which meets a bug does not stop the others; ``on_bug`` is told of each.
+
+    Raises:
+        StoreUnavailableError: See ``record_attempts``.
+    """
+    try:
+        return [record_attempts(hub, attempts)]
+    except TryAgainError:
+        raise
+    except Exception as error:  # noqa: BLE001  # as in prepare_each
+        if len(attempts) == 1:
+            on_bug(attempts[0][0].due, error)
+            return ()
+    return [recorded for one in attempts for recorded in record_each(hub, [one], on_bug)]
 
 
 def sign_of(came: Answer | NoAnswer, *, now: UnixMillis) -> tuple[Sign, int]:

@@ -26,7 +26,7 @@ from moneta.entrypoints.http.event_route import EventRoute
 from moneta.entrypoints.http.gate import Gate
 from moneta.entrypoints.http.metrics import Metrics
 from moneta.entrypoints.http.open_routes import PROBES, Service, answer_open
-from moneta.entrypoints.http.readiness import Readiness, Surroundings
+from moneta.entrypoints.http.readiness import CHECKS, Check, Readiness, Surroundings
 from moneta.entrypoints.telemetry.figures import Figures
 from moneta.settings import RATE_BURST_DEFAULT, RATE_LIMIT_DEFAULT
 
@@ -38,8 +38,8 @@ class WebApp:
     """The ASGI application of one hub, with the threads that answer for it. ``close`` ends them.
 
     ``wake_processor``: see ``EventBatches``; both are called after a change by a management call too.
-    ``data_dir``: where the worker's processes leave their heartbeats and figures. ``rate_limit``, ``rate_burst``: see
-    ``Settings``.
+    ``data_dir``: where the worker's processes leave their heartbeats and figures. ``checks``: those of ``GET /ready``.
+    ``rate_limit``, ``rate_burst``: see ``Settings``.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class WebApp:
         wake_deliverer: Callable[[], None],
         data_dir: Path,
         figures: Figures | None = None,
+        checks: Sequence[Check] = CHECKS,
         rate_limit: int = RATE_LIMIT_DEFAULT,
         rate_burst: int = RATE_BURST_DEFAULT,
     ) -> None:
@@ -62,7 +63,7 @@ class WebApp:
         self._pressure = BackPressure(hub.clock, beats, lambda: self._batches.waiting)
         self._gate = Gate.of(hub, rate_limit=rate_limit, rate_burst=rate_burst)
         self._calls = Calls(hub, self._metrics, self._gate)
-        readiness = Readiness(Surroundings(hub=hub, data_dir=data_dir))
+        readiness = Readiness(Surroundings(hub=hub, data_dir=data_dir), checks)
         self._service = Service(hub=hub, metrics=self._metrics, readiness=readiness)
         self._event = EventRoute(self._batches, self._metrics, hub.randomness, self._gate, self._pressure)
         self._management: Application = self._once_loaded

@@ -17,6 +17,7 @@ from moneta.entrypoints.heartbeats import WORKERS, HeartbeatFile
 from moneta.entrypoints.http.readiness import Finding
 from moneta.entrypoints.http.recent import Recent
 from moneta.entrypoints.telemetry import metrics
+from moneta.entrypoints.telemetry.backlog import measure_backlog
 from moneta.entrypoints.telemetry.figures import Figure, Figures
 from moneta.entrypoints.telemetry.metrics import Source
 from moneta.entrypoints.telemetry.snapshots import SOURCES, SnapshotFile, measure_process
@@ -82,7 +83,7 @@ class Metrics:
 
     def _of_the_hub(self, hub: Hub, findings: Sequence[Finding]) -> Sequence[Figure]:
         now_ms, found = hub.clock.now_ms(), Figures(Source.SCRAPE)
-        _measure_backlog(found, hub, now_ms)
+        measure_backlog(found, hub)
         self._measure_workers(found, now_ms)
         key = hub.signer.published()[0]
         found.set(metrics.KEY_NOT_BEFORE, to=key.not_before)
@@ -105,19 +106,3 @@ class Metrics:
                 found.set(metrics.PROCESS_TURN, name, to=beat.turn_ms / 1000)
                 found.set(metrics.PROCESS_LAG, name, to=beat.lag_ms / 1000)
                 found.set(metrics.PROCESS_IN_HAND, name, to=beat.depth)
-
-
-def _measure_backlog(found: Figures, hub: Hub, now_ms: int) -> None:
-    events, deliveries = hub.queue.backlog(), hub.deliveries.backlog()
-    found.set(metrics.EVENT_QUEUE_DEPTH, to=events.waiting)
-    found.set(metrics.EVENT_QUEUE_AGE, to=_age_s(events.oldest_at, now_ms))
-    found.set(metrics.DEAD_LETTERS, to=events.dead_letters)
-    found.set(metrics.DELIVERIES_PENDING, to=deliveries.pending)
-    found.set(metrics.DELIVERIES_DUE_AGE, to=_age_s(deliveries.due_at, now_ms))
-    found.set(metrics.DELIVERIES_DEAD, to=deliveries.dead)
-    for standing, count in hub.directory.endpoint_counts().items():
-        found.set(metrics.ENDPOINTS, standing, to=count)
-
-
-def _age_s(since_ms: int | None, now_ms: int) -> float:
-    return 0.0 if since_ms is None else max(0, now_ms - since_ms) / 1000

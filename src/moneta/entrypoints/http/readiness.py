@@ -19,6 +19,7 @@ import structlog
 
 from moneta.application.ports import ContractQuery, Hub
 from moneta.domain.errors import StoreUnavailableError
+from moneta.domain.identifiers import EventId, OrganizationId
 from moneta.domain.limits import (
     CLOCK_SKEW_S,
     DISK_FREE_BYTES_MIN,
@@ -30,6 +31,9 @@ from moneta.domain.limits import (
 )
 from moneta.entrypoints.heartbeats import DELIVERER, PROCESSOR, Heartbeat, HeartbeatFile
 from moneta.entrypoints.http.recent import Recent
+
+NOBODY: Final = OrganizationId("-")
+NOTHING: Final = EventId("-")
 
 log = structlog.get_logger()
 
@@ -66,8 +70,9 @@ class Finding:
 class Readiness:
     """Runs the checks when somebody asks. Safe from any thread."""
 
-    def __init__(self, surroundings: Surroundings) -> None:
+    def __init__(self, surroundings: Surroundings, checks: Sequence[Check]) -> None:
         self._surroundings = surroundings
+        self._checks = checks
         self._lock = threading.Lock()
         self._recent: Recent[Sequence[Finding]] = Recent(PROBE_AGE_S_MAX)
         self._probe: _Probe | None = None
@@ -83,7 +88,7 @@ class Readiness:
             if findings is not None:
                 return findings
             if self._probe is None or self._probe.has_ended:
-                self._probe = _Probe(self._surroundings)
+                self._probe = _Probe(self._surroundings, self._checks)
             probe = self._probe
         return self._recent.keep(probe.findings())
 
@@ -91,8 +96,9 @@ class Readiness:
 class _Probe:
     """One run of all checks, in a thread that nobody has to wait for."""
 
-    def __init__(self, surroundings: Surroundings) -> None:
+    def __init__(self, surroundings: Surroundings, checks: Sequence[Check]) -> None:
         self._surroundings = surroundings
+        self._checks = checks
         self._started = time.monotonic()
         self._ended = threading.Event()
         self._findings: Sequence[Finding] = ()
@@ -109,7 +115,7 @@ class _Probe:
         return [Finding(check=STORE, fault=f"it has not answered for {waited_s:.0f} s")]
 
     def _run(self) -> None:
-        self._findings = [Finding(check=check, fault=_fault(check, self._surroundings)) for check in CHECKS]
+        self._findings = [Finding(check=check, fault=_fault(check, self._surroundings)) for check in self._checks]
         self._ended.set()
 
 
@@ -124,6 +130,7 @@ def _fault(check: Check, surroundings: Surroundings) -> str | None:
 def _store_fault(around: Surroundings) -> str | None:
     try:
         around.hub.events.accept(())  # takes the writer's place, and begins and ends a transaction
+        around.hub.events.find(NOBODY, NOTHING)  # where nothing is written for nothing, this asks the store at least
     except StoreUnavailableError as error:
         return str(error)
     return None
@@ -171,6 +178,13 @@ STORE: Final = Check(
 )
 _LOOK: Final = "it is started again by itself; look for process_died in the log, with its exit code and how often"
 _STUCK: Final = "look at its last log lines, at the disk and at the CPU; if it does not go on, end its process: "
+CLOCK: Final = Check(
+    name="clock",
+    fault=_clock_fault,
+    remedy="set the machine's clock, and keep it by NTP: times are signed, and tokens and terms judged by them",
+)
+SERVERLESS_CHECKS: Final = (STORE, CLOCK)
+"""Where there is no disk, and whether events are processed in time is for alarms on the queues to tell."""
 CHECKS: Final = (
     STORE,
     Check(
@@ -178,11 +192,7 @@ CHECKS: Final = (
         fault=_disk_fault,
         remedy="make room where the data directory is: a full disk stops the hub, and loses nothing",
     ),
-    Check(
-        name="clock",
-        fault=_clock_fault,
-        remedy="set the machine's clock, and keep it by NTP: times are signed, and tokens and terms judged by them",
-    ),
+    CLOCK,
     Check(name="processor_alive", fault=_alive_fault(PROCESSOR), remedy=_LOOK),
     Check(
         name="processor_moving",

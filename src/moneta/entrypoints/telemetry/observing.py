@@ -5,8 +5,8 @@ Figures are taken of every batch; log lines of single events and attempts only w
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final, ParamSpec
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, ParamSpec, Protocol
 
 import msgspec
 import structlog
@@ -26,11 +26,26 @@ from moneta.application.ports import (
 from moneta.domain.endpoints import DisabledReason
 from moneta.domain.identifiers import OrganizationId
 from moneta.entrypoints.telemetry import metrics
-from moneta.entrypoints.telemetry.figures import Figures
+from moneta.entrypoints.telemetry.metrics import Metric, Source
 
 Parameters = ParamSpec("Parameters")
 
 log = structlog.get_logger()
+
+
+class Tally(Protocol):
+    """Where figures are noted; safe from any thread. ``labels`` stand in the order of the metric's."""
+
+    source: Source
+
+    def count(self, metric: Metric, *labels: str, by: float = 1) -> None:
+        """Add to a counter."""
+
+    def set(self, metric: Metric, *labels: str, to: float) -> None:
+        """Set a gauge, or a counter that somebody else keeps."""
+
+    def observe(self, metric: Metric, values: Iterable[float], *labels: str) -> None:
+        """Add ``values`` to a histogram."""
 
 
 class _Problem(msgspec.Struct):
@@ -58,7 +73,7 @@ def _harmless(note: Callable[Parameters, None]) -> Callable[Parameters, None]:
 class HubObserver(Observer):
     """Fills ``figures``. One a process. ``is_verbose``: single events and attempts are logged too."""
 
-    def __init__(self, figures: Figures, clock: Clock, *, is_verbose: bool = False) -> None:
+    def __init__(self, figures: Tally, clock: Clock, *, is_verbose: bool = False) -> None:
         self._figures = figures
         self._clock = clock
         self._is_verbose = is_verbose

@@ -17,10 +17,9 @@ from moneta.domain.identifiers import UnixMillis
 from moneta.domain.limits import (
     PROCESS_BATCH_MAX,
     PROCESS_LEASE_S,
-    PROCESS_RETRY_S_MAX,
-    PROCESS_TRIES_MAX,
     PROCESS_TURN_MS,
 )
+from moneta.entrypoints.failed_events import give_back_or_bury
 from moneta.entrypoints.heartbeats import Heartbeat
 from moneta.entrypoints.pace import Pace
 
@@ -101,21 +100,7 @@ class Processor:
             self._hub.queue.release(again, delay_s=0)
 
     def _keep(self, event: QueuedEvent, error: Exception) -> None:
-        """Keep an event that met a bug: give it back for later, or bury it after its last try."""
-        log.error(
-            "event_failed",
-            event_id=event.event_id,
-            contract_id=event.contract_id,
-            source=event.source,
-            tries=event.tries,
-            exc_info=error,
-        )
-        is_buried = event.tries >= PROCESS_TRIES_MAX
-        if is_buried:
-            self._hub.queue.bury(event, reason=type(error).__name__)
-        else:
-            self._hub.queue.release([event], delay_s=min(2**event.tries, PROCESS_RETRY_S_MAX))
-        self._hub.observer.failed(event, is_buried=is_buried)
+        give_back_or_bury(self._hub, event, error)
 
     def _idle_s(self) -> float:
         """Return how long there is nothing to do, unless somebody wakes us."""

@@ -14,7 +14,14 @@ from typing import Final, TypeVar, TypeVarTuple
 
 import structlog
 
-from moneta.application.deliver_webhooks import PreparedAttempt, Recorded, prepare_attempts, record_attempts, sign_of
+from moneta.application.deliver_webhooks import (
+    CameOf,
+    PreparedAttempt,
+    Recorded,
+    prepare_each,
+    record_each,
+    sign_of,
+)
 from moneta.application.ports import Answer, DueDelivery, Hub, NoAnswer, Sender, WebhookType
 from moneta.domain.circuits import CircuitState, Passage
 from moneta.domain.errors import StoreUnavailableError
@@ -43,7 +50,6 @@ log = structlog.get_logger()
 
 Arguments = TypeVarTuple("Arguments")
 Result = TypeVar("Result")
-Came = tuple[PreparedAttempt, Answer | NoAnswer]
 
 
 class DeliveryPump:
@@ -63,7 +69,7 @@ class DeliveryPump:
         self._pace = Pace(DELIVER_TURN_MS / 1000, loop.time)
         self._record_pace = Pace(RECORD_TURN_MS / 1000, loop.time)
         self._sends: set[asyncio.Task[None]] = set()
-        self._came: asyncio.Queue[Came] = asyncio.Queue()
+        self._came: asyncio.Queue[CameOf] = asyncio.Queue()
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="delivery")
         self._waits = Waits()
         self._lag_ms = 0
@@ -146,19 +152,7 @@ class DeliveryPump:
             now=self._hub.clock.now_ms(), limit=limit, lease_s=DELIVER_LEASE_S, busy=busy, probed=probed
         )
         self._lag_ms = self._waits.lag_ms(due, self._hub.clock.now_ms())
-        return self._prepare(due) if due else ()
-
-    def _prepare(self, due: Sequence[DueDelivery]) -> Sequence[PreparedAttempt]:
-        try:
-            return prepare_attempts(self._hub, due)
-        except StoreUnavailableError:
-            raise
-        except Exception:
-            if len(due) == 1:
-                owed = due[0].owed
-                log.exception("delivery_failed", webhook_id=owed.webhook_id, contract_id=owed.contract_id)
-                return ()
-        return [prepared for one in due for prepared in self._prepare([one])]
+        return prepare_each(self._hub, due, _log_unprepared) if due else ()
 
     def _start(self, prepared: PreparedAttempt) -> None:
         owed = prepared.due.owed
@@ -194,7 +188,7 @@ class DeliveryPump:
             await self._record(batch)
             self._free(batch)
 
-    async def _record(self, batch: Sequence[Came]) -> None:
+    async def _record(self, batch: Sequence[CameOf]) -> None:
         for _ in range(RECORD_TRIES_MAX):
             try:
                 recorded = await self._in_thread(self._write, batch)
@@ -213,20 +207,10 @@ class DeliveryPump:
             log.warning("endpoint_disabled", organization_id=organization, reason=reason)
             self._places.forget(organization)
 
-    def _write(self, batch: Sequence[Came]) -> Sequence[Recorded]:
-        """Record a batch; one by one if it meets a bug."""
-        try:
-            return [record_attempts(self._hub, batch)]
-        except StoreUnavailableError:
-            raise
-        except Exception:
-            if len(batch) == 1:
-                owed = batch[0][0].due.owed
-                log.exception("attempt_not_recorded", webhook_id=owed.webhook_id, contract_id=owed.contract_id)
-                return ()
-        return [recorded for one in batch for recorded in self._write([one])]
+    def _write(self, batch: Sequence[CameOf]) -> Sequence[Recorded]:
+        return record_each(self._hub, batch, _log_unrecorded)
 
-    def _free(self, batch: Sequence[Came]) -> None:
+    def _free(self, batch: Sequence[CameOf]) -> None:
         for prepared, _ in batch:
             self._places.end(prepared.due.owed.organization_id)
             self._came.task_done()
@@ -252,3 +236,11 @@ class DeliveryPump:
 
     async def _in_thread(self, function: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+
+def _log_unprepared(due: DueDelivery, error: Exception) -> None:
+    log.error("delivery_failed", webhook_id=due.owed.webhook_id, contract_id=due.owed.contract_id, exc_info=error)
+
+
+def _log_unrecorded(due: DueDelivery, error: Exception) -> None:
+    log.error("attempt_not_recorded", webhook_id=due.owed.webhook_id, contract_id=due.owed.contract_id, exc_info=error)
