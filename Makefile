@@ -22,15 +22,15 @@ check: .venv/.dev ## Format, lint, types, architecture, dependencies
 format: .venv/.dev ## Format, and fix what can be fixed
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 lock: .venv/.uv ## Choose versions anew and export them, with hashes
-	echo 'uv>=0.13,<0.14' | $(UV) pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate - --output-file requirements/bootstrap.txt
+	for one in requirements/*.in; do $(UV) pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate $$one --output-file $${one%.in}.txt; done
 	rm -f uv.lock && $(UV) lock --quiet --python $(BIN)/python
 	$(EXPORT) --no-default-groups --output-file requirements/run.txt
 	$(EXPORT) --no-default-groups --extra aws --output-file requirements/aws.txt
 	$(EXPORT) --extra aws --output-file requirements/dev.txt && rm uv.lock
 openapi torture: .venv/.dev ## Write docs/openapi.json anew; cut the power, kill, fail the disk (40 minutes)
 	$(BIN)/python -m $(if $(filter torture,$@),tests.torture,moneta.entrypoints.http.openapi) $(ARGS)
-test-dynamodb: .venv/.dev ## Run the store's tests on DynamoDB Local (needs a JDK and Maven)
-	$(BIN)/python tests/dynamodb_local.py $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal -m dynamodb $(ARGS)
+test-dynamodb: .venv/.dev ## Run the AWS adapters' tests on DynamoDB Local and MiniStack (needs a JDK and Maven)
+	$(BIN)/python -m tests.emulators $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal -m dynamodb $(ARGS)
 bench bench-long: .venv/.dev ## Measure: speed, latency, cost (8 minutes); at a million contracts, for an hour
 	$(BIN)/python -m benchmarks $(if $(filter bench-long,$@),--long)
 clean: ## Remove what the other targets made, but not your data
