@@ -16,7 +16,14 @@ import trustme
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from moneta.domain.limits import ANSWER_S_MAX, HEAD_BYTES_MAX, HEAD_S_MAX, KEEP_ALIVE_S_MAX, REQUEST_BODY_S_MAX
+from moneta.domain.limits import (
+    ANSWER_S_MAX,
+    CONNECTIONS_MAX,
+    HEAD_BYTES_MAX,
+    HEAD_S_MAX,
+    KEEP_ALIVE_S_MAX,
+    REQUEST_S_MAX,
+)
 from moneta.entrypoints.http.protocol import GuardedProtocol
 from moneta.entrypoints.listener import listening_socket
 from tests.http.api_server import serving
@@ -106,8 +113,8 @@ GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
         ([], HEAD_S_MAX),
         ([b"G"], HEAD_S_MAX),
         ([b"GET / HTTP/1.1\r\nHost: x\r\nA: "], HEAD_S_MAX),
-        ([b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"], REQUEST_BODY_S_MAX),
-        ([b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n"], REQUEST_BODY_S_MAX),
+        ([b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"], REQUEST_S_MAX),
+        ([b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n"], REQUEST_S_MAX),
         ([GET, b"\r\n"], HEAD_S_MAX),
         ([GET, GET[:5]], HEAD_S_MAX),
     ],
@@ -126,10 +133,23 @@ def test_who_keeps_the_hub_waiting_is_closed_in_time_and_not_before(sent, limit_
     guarded(scenario)
 
 
+def test_who_is_slow_in_head_and_body_has_no_more_time_for_both():
+    async def scenario(connection):
+        await connection.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n")
+        await connection.skip(HEAD_S_MAX - 1)
+        await connection.send(b"\r\n1")
+        await connection.skip(REQUEST_S_MAX - HEAD_S_MAX)
+        assert connection.is_open
+        await connection.skip(2)
+        assert not connection.is_open
+
+    guarded(scenario)
+
+
 def test_an_idle_connection_is_kept_for_the_next_request():
     async def scenario(connection):
         await connection.send(GET)
-        await connection.skip(HEAD_S_MAX + REQUEST_BODY_S_MAX)
+        await connection.skip(HEAD_S_MAX + REQUEST_S_MAX)
         assert connection.is_open
         await connection.send(GET)
         assert (await connection.reader.read(10_000)).count(b"HTTP/1.1 200 OK") >= 1
@@ -377,6 +397,25 @@ serve(test_hub.hub, listener=listening_socket("127.0.0.1", 0), ready=lambda port
 test_hub.close()
 print("drained", flush=True)
 """
+
+
+LIMITED = """
+import resource
+from moneta.entrypoints.listener import allow_connections
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+allow_connections()
+soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+allow_connections()
+assert soft == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+print(soft, hard)
+"""
+
+
+def test_a_hub_may_open_as_many_connections_as_it_takes():
+    done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True, check=True)
+    soft, hard = map(int, done.stdout.split())
+    assert soft > CONNECTIONS_MAX or soft == hard
 
 
 def test_sigterm_drains_and_exits_0(tmp_path):

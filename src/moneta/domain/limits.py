@@ -99,8 +99,8 @@ BACKUP_WAL_BYTES_MAX:        Final = 2 * 1024**3
 
 HEAD_BYTES_MAX:              Final = 32 * 1024
 HEAD_S_MAX:                  Final = 10
-REQUEST_BODY_S_MAX:          Final = 15
-ANSWER_S_MAX:                Final = 15
+REQUEST_S_MAX:               Final = 13
+ANSWER_S_MAX:                Final = 13
 KEEP_ALIVE_S_MAX:            Final = 30
 SHUTDOWN_S_MAX:              Final = 5
 REFUSED_BODY_BYTES_MAX:      Final = 16 * 1024 * 1024

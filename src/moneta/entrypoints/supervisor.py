@@ -35,7 +35,7 @@ from moneta.domain.limits import (
     START_S_MAX,
     STOP_S_MAX,
 )
-from moneta.entrypoints.listener import listening_socket
+from moneta.entrypoints.listener import allow_connections, listening_socket
 from moneta.entrypoints.logs import configure_logs, spare_rich
 from moneta.entrypoints.pipes import waker
 from moneta.settings import Settings
@@ -172,6 +172,7 @@ class _Supervisor:
         self._descriptors = {*own, *(one for child in self._children for one in child.descriptors.values())}
 
     def run(self, on_ready: Callable[[], None]) -> int:
+        allow_connections()
         signal.set_wakeup_fd(self._signal_end)
         for number in STOP_SIGNALS:
             signal.signal(number, self._on_stop_signal)

@@ -23,7 +23,7 @@ from moneta.domain.limits import (
     HEAD_BYTES_MAX,
     HEAD_S_MAX,
     KEEP_ALIVE_S_MAX,
-    REQUEST_BODY_S_MAX,
+    REQUEST_S_MAX,
 )
 from moneta.entrypoints.answers import PROBLEM, Answer
 
@@ -89,7 +89,9 @@ class GuardedProtocol(HttpToolsProtocol):
             raise HeadTooLargeError  # httptools hands it on as a parser error, and that is answered 400
         _check_framing(self.headers, self.parser.get_http_version())
         self._is_in_head = False
-        self.reading_by = self.loop.time() + REQUEST_BODY_S_MAX
+        self.reading_by += (
+            REQUEST_S_MAX - HEAD_S_MAX
+        )  # from where the head began: who is slow in both is no longer kept
         super().on_headers_complete()
 
     @override
