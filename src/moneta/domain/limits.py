@@ -112,12 +112,12 @@ TOKENS_WAITING_MAX:          Final = 256
 FALSE_TOKENS_MAX:            Final = 100
 HELD_BYTES_MAX:              Final = 64 * 1024 * 1024
 HELD_BYTES_OF_CALLER_MAX:    Final = 32 * 1024 * 1024
-BACKLOG_LAG_MS_MIN:          Final = 300
+BACKLOG_LAG_MS_MIN:          Final = 150
 BACKLOG_LAG_MS_MAX:          Final = 4_000
 BACKLOG_EVENTS_MIN:          Final = 256
 BACKLOG_EVENTS_MAX:          Final = 10_000
 BUSY_RETRY_S_MAX:            Final = 30
-HEARTBEAT_LATE_MS:           Final = 600
+HEARTBEAT_LATE_MS:           Final = 300
 DELIVERY_LAG_MS_MAX:         Final = 30_000
 
 SEND_TIMEOUT_S:              Final = 15

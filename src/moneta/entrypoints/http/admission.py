@@ -1,8 +1,10 @@
 """How many new events the hub takes while it is behind: the rule, and nothing but the rule.
 
 While what was accepted is sent on in time, everything is taken. When it is not, so many are that what waits goes back
-to half a second's worth: as many as are being sent on, and the difference over ``CORRECTION_S``. A rule of on and off
-would swing between the two; one that follows the age of the oldest alone learns of a change only an age later.
+to a quarter of a second's worth: as many as are being sent on, and the difference over ``CORRECTION_S``; and that goes
+on until all that is asked for fits. A rule of on and off would swing between the two: one that lets everything in again
+as soon as little waits lets in a thousand events before it looks again. One that follows the age of the oldest alone
+learns of a change only an age later.
 
 What is taken is divided so that nobody gets more while somebody else gets less than it asks for (max-min fairness).
 """
@@ -14,9 +16,9 @@ from typing import Final
 
 from moneta.domain.limits import BACKLOG_EVENTS_MAX, BACKLOG_EVENTS_MIN, BACKLOG_LAG_MS_MIN, BUSY_RETRY_S_MAX
 
-WANTED_S: Final = 0.5
-CORRECTION_S: Final = 1.5
-"""So everything new is refused when ``WANTED_S + CORRECTION_S``, two seconds' worth, wait."""
+WANTED_S: Final = 0.25
+CORRECTION_S: Final = 1.0
+"""So everything new is refused when ``WANTED_S + CORRECTION_S``, five quarters of a second's worth, wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,14 +34,17 @@ class Load:
     sent_per_s: float = 0.0
 
 
-def admitted_per_s(load: Load) -> float:
-    """Return how many new events a second may be accepted under ``load``; infinity for any number."""
+def admitted_per_s(load: Load, *, asked_per_s: float, is_holding_back: bool) -> float:
+    """Return how many new events a second may be accepted under ``load``; infinity for any number.
+
+    ``asked_per_s``: how many all callers would send. ``is_holding_back``: whether fewer than that were taken until now.
+    """
     if load.backlog >= BACKLOG_EVENTS_MAX:
         return 0.0
-    if load.lag_ms < BACKLOG_LAG_MS_MIN or load.backlog < BACKLOG_EVENTS_MIN:
-        return inf
     wanted = max(BACKLOG_EVENTS_MIN, load.sent_per_s * WANTED_S)
-    return max(0.0, load.sent_per_s + (wanted - load.backlog) / CORRECTION_S)
+    held = max(0.0, load.sent_per_s + (wanted - load.backlog) / CORRECTION_S)
+    is_late = load.lag_ms >= BACKLOG_LAG_MS_MIN and load.backlog >= BACKLOG_EVENTS_MIN
+    return held if is_late or (is_holding_back and asked_per_s > held) else inf
 
 
 def fair_share(demands: Iterable[float], capacity: float) -> float:

@@ -60,7 +60,7 @@ class WebApp:
         self._batches = EventBatches(self._ingest, wake=wake_processor, randomness=hub.randomness)
         self._metrics.waiting = lambda: self._batches.waiting
         beats = (HeartbeatFile(data_dir, PROCESSOR), HeartbeatFile(data_dir, DELIVERER))
-        self._pressure = BackPressure(hub.clock, beats, lambda: self._batches.waiting)
+        self._pressure = BackPressure(hub.clock, beats, lambda: (self._batches.waiting, self._batches.waited_ms()))
         self._gate = Gate.of(hub, rate_limit=rate_limit, rate_burst=rate_burst)
         self._calls = Calls(hub, self._metrics, self._gate)
         readiness = Readiness(Surroundings(hub=hub, data_dir=data_dir), checks)

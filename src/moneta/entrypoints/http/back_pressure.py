@@ -17,9 +17,9 @@ from moneta.entrypoints.heartbeats import Heartbeat
 from moneta.entrypoints.http.admission import Load, admitted_per_s, fair_share, retry_spread_s
 from moneta.entrypoints.http.backlog import Backlog
 
-LOOK_MS: Final = 200
-SMOOTHING: Final = 0.5
-"""How much the last look counts in what a caller is taken to ask for."""
+LOOK_MS: Final = 100
+DEMAND_MS: Final = 400
+"""How far back what a caller is taken to ask for looks."""
 DEMAND_MIN: Final = 0.1
 SUBMIT: Final = f'"{EventType.SUBMIT}"'.encode("ascii")
 CONTINUING: Final = tuple(f'"{kind}"'.encode("ascii") for kind in EventType if kind is not EventType.SUBMIT)
@@ -35,10 +35,11 @@ class Beats(Protocol):
 class BackPressure:
     """Decides about each event. For one event loop.
 
-    ``beats``: the processor's and the deliverer's. ``waiting``: how many events wait to be stored.
+    ``beats``: the processor's and the deliverer's. ``waiting``: how many events wait to be stored, and for how many
+    milliseconds the first of them has.
     """
 
-    def __init__(self, clock: Clock, beats: tuple[Beats, Beats], waiting: Callable[[], int]) -> None:
+    def __init__(self, clock: Clock, beats: tuple[Beats, Beats], waiting: Callable[[], tuple[int, int]]) -> None:
         self._clock = clock
         self._beats = beats
         self._waiting = waiting
@@ -77,19 +78,23 @@ class BackPressure:
         if now < self._looked_at:
             self._begin(now)  # the clock was set back, and what was measured by it says nothing
         processor, deliverer = (one.read() for one in self._beats)
-        self.load = self._backlog.look(now, processor, deliverer, waiting=self._waiting())
-        self._note_demands((now - self._looked_at) / 1000)
+        waiting, waited_ms = self._waiting()
+        self.load = self._backlog.look(now, processor, deliverer, waiting=waiting, waited_ms=waited_ms)
+        self._note_demands(now - self._looked_at)
         self._looked_at = now
-        admitted, asked = admitted_per_s(self.load), sum(self._demands.values())
+        asked = sum(self._demands.values())
+        admitted = admitted_per_s(self.load, asked_per_s=asked, is_holding_back=self._share != inf)
         self._share = min(admitted, fair_share(self._demands.values(), admitted))
         self._spread_s = retry_spread_s(asked, admitted)
         if self._share == inf:
             self._left.clear()
 
-    def _note_demands(self, seconds: float) -> None:
+    def _note_demands(self, elapsed_ms: int) -> None:
+        elapsed_ms = max(elapsed_ms, LOOK_MS)
+        weight = min(1.0, elapsed_ms / DEMAND_MS)
         for caller_id in self._demands.keys() | self._asked.keys():
             demand = self._demands.get(caller_id, 0.0)
-            demand += SMOOTHING * (self._asked[caller_id] / max(seconds, LOOK_MS / 1000) - demand)
+            demand += weight * (1000 * self._asked[caller_id] / elapsed_ms - demand)
             self._demands[caller_id] = demand
         self._demands = {caller_id: demand for caller_id, demand in self._demands.items() if demand > DEMAND_MIN}
         self._asked.clear()

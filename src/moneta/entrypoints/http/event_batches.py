@@ -26,7 +26,8 @@ from moneta.entrypoints.pace import Pace
 
 Verdict = Accepted | Refused
 Ingest = Callable[[Sequence[EventRequest]], Sequence[Verdict]]
-Waiting = tuple[EventRequest, "asyncio.Future[Verdict]"]
+Waiting = tuple[EventRequest, "asyncio.Future[Verdict]", float]
+"""What waits, who for, and since when by the loop's clock."""
 
 log = structlog.get_logger()
 
@@ -70,12 +71,17 @@ class EventBatches:
         if line is None:
             line = self._lines[caller_id] = deque()
             self._turns.append(caller_id)
-        line.append((request, verdict))
+        line.append((request, verdict, loop.time()))
         self.waiting += 1
         if not self._is_writing:
             self._is_writing = True
             loop.call_soon(self._write_next, loop)  # those that came in the same turn of the loop join
         return await verdict
+
+    def waited_ms(self) -> int:
+        """Return for how long the first of those that wait for the next batch has."""
+        since = min((line[0][-1] for line in self._lines.values()), default=None)
+        return 0 if since is None else round(1000 * (asyncio.get_running_loop().time() - since))
 
     def close(self) -> None:
         """Let the write under way end, and the thread with it."""
@@ -90,7 +96,7 @@ class EventBatches:
         self._is_writing = bool(batch)
         if batch:
             self._pace.keep()
-            written = loop.run_in_executor(self._writer, self._write, [request for request, _ in batch])
+            written = loop.run_in_executor(self._writer, self._write, [request for request, *_ in batch])
             written.add_done_callback(partial(self._answer, loop, batch))
 
     def _next_batch(self) -> Sequence[Waiting]:
@@ -113,7 +119,7 @@ class EventBatches:
         longest = max(self._lines.values(), key=len)
         if len(longest) <= own + 1:
             return False
-        _, verdict = longest.pop()  # its line has others left
+        _, verdict, _ = longest.pop()  # its line has others left
         self.waiting -= 1
         if not verdict.done():
             verdict.set_result(_no_room())
@@ -123,7 +129,7 @@ class EventBatches:
         self, loop: asyncio.AbstractEventLoop, batch: Sequence[Waiting], written: "asyncio.Future[Sequence[Verdict]]"
     ) -> None:
         try:
-            for (_, future), verdict in zip(batch, _verdicts(batch, written), strict=True):
+            for (_, future, _), verdict in zip(batch, _verdicts(batch, written), strict=True):
                 if not future.done():  # a client that went away cancelled it
                     future.set_result(verdict)
         finally:

@@ -10,8 +10,8 @@ from moneta.entrypoints.heartbeats import Heartbeat, HeartbeatFile
 from moneta.entrypoints.telemetry.figures import Figures
 from moneta.entrypoints.telemetry.snapshots import SnapshotFile, measure_process
 
-BEAT_S: Final = 0.25
-FIGURES_BEATS: Final = 4
+BEAT_S: Final = 0.1
+FIGURES_BEATS: Final = 10
 
 
 class Beats:
