@@ -19,6 +19,8 @@ from typing import Final, TypeAlias
 import msgspec
 from rich.console import Console
 
+from benchmarks.faults import faults_section
+from benchmarks.flood import flood_section
 from benchmarks.memory import RATE, memory_section
 from benchmarks.overload import overload_section
 from benchmarks.progress import Tell, progress_line
@@ -31,6 +33,7 @@ from benchmarks.sections import (
     sync_section,
 )
 from benchmarks.sizes import size_section
+from benchmarks.slow import slow_section
 from benchmarks.table import print_table, with_ratios
 
 LATEST: Final = Path(__file__).with_name("latest.json")
@@ -47,7 +50,10 @@ SHORT: Final[dict[str, Section]] = {
     "echo":     echo_section,
 }
 LONG: Final[dict[str, Section]] = {
+    "faults":   faults_section,
+    "flood":    flood_section,
     "overload": overload_section,
+    "slow":     slow_section,
     "sizes":    size_section,
     "memory":   memory_section,
 }

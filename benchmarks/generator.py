@@ -29,6 +29,7 @@ START_NS: Final = 50_000_000
 REFUSED_PAUSE_S: Final = 0.05
 END_OF_HEAD: Final = b"\r\n\r\n"
 CONTENT_LENGTH: Final = b"\r\ncontent-length: "
+RETRY_AFTER: Final = b"\r\nretry-after: "
 ACCEPTED: Final = range(200, 300)
 ANSWER_ONLY, HALF, FULL = 1, 2, 4
 """What a flow waits for: its answer, and no, one or three webhooks."""
@@ -83,13 +84,14 @@ class Connection(asyncio.Protocol):
         end = buffer.find(END_OF_HEAD)
         if end < 0:
             return
-        at = buffer.find(CONTENT_LENGTH, 0, end + 2)
-        size = 0 if at < 0 else int(buffer[at + len(CONTENT_LENGTH) : buffer.index(b"\r\n", at + 2)])
+        size = _number(buffer, CONTENT_LENGTH, end)
         if len(buffer) < end + len(END_OF_HEAD) + size:
             return
         self._buffer = b""
         index, self._index = self._index, -1
-        self._load.answered(self, index, int(buffer[9:12]))
+        status = int(buffer[9:12])
+        retry_after_s = 0 if status in ACCEPTED else _number(buffer, RETRY_AFTER, end)
+        self._load.answered(self, index, status, retry_after_s)
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
@@ -165,10 +167,11 @@ class Load:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    def answered(self, connection: Connection, index: int, status: int) -> None:
+    def answered(self, connection: Connection, index: int, status: int, retry_after_s: int) -> None:
         """Note an answer of the hub's."""
         self.seen.answered[index] = time.monotonic_ns()
         self.seen.status[index] = status
+        self.seen.retry_after_s[index] = retry_after_s
         self._give(connection)
         if status in ACCEPTED:
             self._part_done(index)
@@ -230,6 +233,12 @@ class Load:
             self.start(time.monotonic_ns())
         elif self.under_way == 0:
             self.on_idle.set()
+
+
+def _number(head: bytes, name: bytes, end: int) -> int:
+    """Return the value of a header, 0 without it. ``name``: with the line's end before it and the colon after it."""
+    at = head.find(name, 0, end + 2)
+    return 0 if at < 0 else int(head[at + len(name) : head.index(b"\r\n", at + 2)])
 
 
 def _offsets(lengths: Column) -> Column:

@@ -76,10 +76,12 @@ class HubProcess:
 
 
 @contextmanager
-def running_hub(folder: Path, *, prefix: Sequence[str] = (), port: int | None = None) -> Iterator[HubProcess]:
+def running_hub(
+    folder: Path, *, prefix: Sequence[str] = (), port: int | None = None, options: Sequence[str] = ()
+) -> Iterator[HubProcess]:
     """Make a hub in ``folder``, if there is none, and run it until the end of the block.
 
-    ``prefix``: a command to run it under. ``port``: None for a free one.
+    ``prefix``: a command to run it under. ``port``: None for a free one. ``options``: more of ``moneta up``.
 
     Raises:
         RuntimeError: It does not say that it is ready; its log is in ``folder``.
@@ -89,7 +91,8 @@ def running_hub(folder: Path, *, prefix: Sequence[str] = (), port: int | None = 
     if not data.exists():
         init = [str(MONETA), "init", "--data", str(data)]
         subprocess.run(init, check=True, timeout=START_S_MAX, capture_output=True)  # noqa: S603  # our own program
-    command = [*prefix, str(MONETA), "up", "--data", str(data), "--port", str(port), *WEBHOOKS_STAY_HERE]
+    command = [*prefix, str(MONETA), "up", "--data", str(data), "--port", str(port)]
+    command += [*WEBHOOKS_STAY_HERE, *options]
     with (folder / "hub.log").open("ab") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)  # noqa: S603  # likewise
     try:

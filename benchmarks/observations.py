@@ -4,6 +4,7 @@ from array import array
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import accumulate
 from math import ceil
 from pathlib import Path
 from typing import Any, Final, Self, TypeAlias
@@ -19,6 +20,7 @@ class Observations:
 
     ``requested``, ``told_mo``, ``told_publisher``: when the webhooks came. ``done``: when the flow's last part came.
     ``others``: webhooks of another kind, such as a rejection. ``status``: of the answer, 0 where none came.
+    ``retry_after_s``: what a refusal says, 0 where it says nothing.
     """
 
     scheduled: Column
@@ -28,6 +30,7 @@ class Observations:
     told_publisher: Column
     done: Column
     status: Column
+    retry_after_s: Column
     duplicates: Column
     others: Column
     begin_ns: int = 0
@@ -82,6 +85,27 @@ class Observations:
         """Return how many events got each other status; 0 stands for no answer."""
         sent = zip(self.scheduled, self.status, strict=True)
         return Counter(status for scheduled, status in sent if scheduled and not is_accepted(status))
+
+    def refusals_ms(self) -> Sequence[float]:
+        """Return, sorted, how long after its scheduled moment each refusal came."""
+        rows = zip(self.scheduled, self.answered, self.status, strict=True)
+        return sorted((at - due) / NS_PER_MS for due, at, status in rows if due and at and not is_accepted(status))
+
+    def without_retry_after(self) -> int:
+        """Return how many refusals did not say when to come back."""
+        pairs = zip(self.status, self.retry_after_s, strict=True)
+        return sum(1 for status, wait_s in pairs if status and not is_accepted(status) and not wait_s)
+
+    def waiting_max(self) -> int:
+        """Return the most events that were accepted and had not caused their webhook yet, at any moment."""
+        pairs = zip(self.answered, self.requested, self.status, strict=True)
+        moments = [
+            (at, change)
+            for answered, told, status in pairs
+            if is_accepted(status) and told
+            for at, change in ((answered, 1), (told, -1))
+        ]
+        return max(accumulate(change for _, change in sorted(moments)), default=0)
 
     def latencies_ms(self, until: Column, since: Column) -> Sequence[float]:
         """Return, sorted, how long after ``since`` each ``until`` was, of the accepted events that were measured."""

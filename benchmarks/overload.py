@@ -6,19 +6,24 @@ the hub must be itself again.
 
 from collections import Counter
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 from typing import Final
 
-from benchmarks.generator import HALF
-from benchmarks.observations import NS_PER_MS, NS_PER_S, Observations, is_accepted
+from benchmarks.generator import ANSWER_ONLY, HALF
+from benchmarks.observations import NS_PER_S, Observations, is_accepted
 from benchmarks.progress import Tell
-from benchmarks.sections import HALF_CONCURRENCY, Figures, megabytes, milliseconds, trial_pace
+from benchmarks.sections import HALF_CONCURRENCY, TRIAL_S_MAX, Figures, megabytes, milliseconds
 from benchmarks.session import Load, Measured, session
 
 OVERLOAD: Final = 3
 OVERLOAD_S: Final = 60.0
 AFTER_RATE: Final = 100
 AFTER_S: Final = 10.0
+TRIAL_FLOWS: Final = 6_000
+REFUSALS_S, REFUSALS_RATE, REFUSALS_ROUNDS = 5.0, 2_000, 20
+REFUSING: Final = ("--rate-limit", "1", "--rate-burst", "60")
+"""As much as an organization needs to be registered."""
 FIRST_SECONDS: Final = 5
 """Of the overload, which are told apart: nobody can refuse before it is seen that too much comes."""
 
@@ -27,9 +32,9 @@ def overload_section(folder: Path, on_progress: Tell, seconds: float | None) -> 
     """Offer three times what a closed loop carries, then 100 a second."""
     with session(folder, on_progress) as running:
         publishers = running.market.silent
-        closed = Load(parts=HALF, seconds=0, concurrency=HALF_CONCURRENCY)
-        capacity = trial_pace(running, publishers, closed, "closed loop")
-        during = Load(parts=HALF, seconds=seconds or OVERLOAD_S, rate=OVERLOAD * capacity, warmup_s=0)
+        closed = Load(parts=HALF, seconds=TRIAL_S_MAX, concurrency=HALF_CONCURRENCY)
+        trial = running.measure(running.presigned(publishers, TRIAL_FLOWS, "closed loop"), closed)
+        during = Load(parts=HALF, seconds=seconds or OVERLOAD_S, rate=OVERLOAD * trial.flows_per_s, warmup_s=0)
         after = Load(parts=HALF, seconds=AFTER_S, rate=AFTER_RATE, warmup_s=0)
         flood, ordinary = (
             running.presigned(publishers, int(load.rate * load.seconds) + 1, label)
@@ -39,16 +44,31 @@ def overload_section(folder: Path, on_progress: Tell, seconds: float | None) -> 
         overloaded = running.measure(flood, during)
         afterwards = running.measure(ordinary, after)
     return {
-        "overload_capacity_per_s": round(capacity, 1),
+        "overload_capacity_per_s": round(trial.flows_per_s, 1),
+        "overload_cpu_ms_per_flow": round(trial.hub_cpu_ms_per_flow, 3),
+        "overload_cpu_ms_per_refusal": _cpu_ms_per_refusal(folder.with_name("refusals"), on_progress),
         "overload_offered_per_s": round(during.rate, 1),
         **_during(overloaded),
         **_after(afterwards.seen),
     }
 
 
+def _cpu_ms_per_refusal(folder: Path, on_progress: Tell) -> float:
+    """Return what a refusal costs a hub that refuses everything: the same events again and again, beyond a limit."""
+    load = Load(parts=ANSWER_ONLY, seconds=REFUSALS_S, rate=REFUSALS_RATE, rounds=REFUSALS_ROUNDS)
+    with session(folder, on_progress, options=REFUSING) as running:
+        count = ceil(load.rate * (load.seconds + load.warmup_s) / load.rounds)
+        events = running.presigned(running.market.silent, count, "refusals")
+        running.on_progress("refusals: load", 0, 0)
+        measured = running.measure(events, load)
+    seen = measured.seen
+    refused = sum(seen.begin_ns <= at < seen.end_ns for at in seen.answered)
+    return round(1000 * measured.hub_cpu_s / max(1, refused), 3)
+
+
 def _during(measured: Measured) -> Figures:
     seen = measured.seen
-    refused, delivered = _refusals_ms(seen), seen.latencies_ms(seen.requested, seen.answered)
+    refused, delivered = seen.refusals_ms(), seen.latencies_ms(seen.requested, seen.answered)
     late = [row for row in _by_second(seen)[FIRST_SECONDS:] if row[0]]
     statuses = seen.refusals()
     return {
@@ -60,6 +80,8 @@ def _during(measured: Measured) -> Figures:
         "overload_refused_429_per_s": round(statuses[429] / seen.seconds, 1),
         "overload_refused_503_per_s": round(statuses[503] / seen.seconds, 1),
         "overload_failed": statuses.total() - statuses[429] - statuses[503],
+        "overload_without_retry_after": seen.without_retry_after(),
+        "overload_backlog_max": seen.waiting_max(),
         "overload_refusal_p50_ms": milliseconds(refused, 50),
         "overload_refusal_p99_ms": milliseconds(refused, 99),
         "overload_accept_p99_ms": milliseconds(seen.latencies_ms(seen.answered, seen.scheduled), 99),
@@ -81,11 +103,6 @@ def _after(seen: Observations) -> Figures:
         "overload_after_webhook_p50_ms": milliseconds(delivered, 50),
         "overload_after_webhook_p99_ms": milliseconds(delivered, 99),
     }
-
-
-def _refusals_ms(seen: Observations) -> Sequence[float]:
-    rows = zip(seen.scheduled, seen.answered, seen.status, strict=True)
-    return sorted((at - due) / NS_PER_MS for due, at, status in rows if due and at and not is_accepted(status))
 
 
 def _by_second(seen: Observations) -> Sequence[tuple[int, int]]:

@@ -35,12 +35,13 @@ class SignerTask:
 class EventFile:
     """Events ready to send: ``path`` holds their bytes, ``path`` with ``.lengths`` their lengths as 32-bit numbers.
 
-    Event ``i`` is by MO ``i % mos``.
+    Event ``i`` is by the MO at ``i % len(mos)``.
     """
 
     path: Path
     section: int
     count: int
+    mos: Sequence[Trader]
 
     @property
     def lengths_path(self) -> Path:
@@ -72,7 +73,7 @@ def presign(
                 file.write(event)
                 lengths.append(len(event))
             on_progress(len(chunk))
-    made = EventFile(path=path, section=section, count=count)
+    made = EventFile(path=path, section=section, count=count, mos=mos)
     with made.lengths_path.open("wb") as file:
         lengths.tofile(file)
     return made

@@ -24,7 +24,7 @@ from moneta.signing.chain import contract_header
 from moneta.signing.jws import signing_input
 from moneta.signing.keys import PrivateKey
 
-ACKNOWLEDGED: Final = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
+EMPTY: Final = b"HTTP/1.1 %d \r\ncontent-length: 0\r\n\r\n"
 SIGNED: Final = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
 END_OF_HEAD: Final = b"\r\n\r\n"
 CONTENT_LENGTH: Final = b"\r\ncontent-length:"
@@ -33,12 +33,14 @@ TYPE: Final = b'"type":"moneta.contract.'
 
 
 class EndpointConfig(msgspec.Struct, frozen=True):
-    """One endpoint. ``key_file``: sign in the answer with it; None: don't."""
+    """One endpoint. ``key_file``: sign in the answer with it; None: don't. ``hangs``: never answer."""
 
     port: int
     role: str
     delay_ms: int = 0
     key_file: str | None = None
+    status: int = 200
+    hangs: bool = False
 
 
 class ReceiverConfig(msgspec.Struct, frozen=True):
@@ -147,6 +149,8 @@ class Endpoint(asyncio.Protocol):
     def __init__(self, config: EndpointConfig, signer: Signer | None, notices: Notices) -> None:
         self._finalized = Kind.FINALIZED_MO if config.role == Role.MO else Kind.FINALIZED_PUBLISHER
         self._delay_s = config.delay_ms / 1000
+        self._empty = EMPTY % config.status
+        self._hangs = config.hangs
         self._signer = signer
         self._notices = notices
         self._buffer = b""
@@ -178,7 +182,9 @@ class Endpoint(asyncio.Protocol):
         subject_at = body.index(SUBJECT) + len(SUBJECT)
         _, section, index, _ = body[subject_at : body.index(b'"', subject_at)].split(b"-")
         self._notices.tell(int(section), kind, int(index), seen_ns)
-        answer = self._signer.reply(body) if is_request and self._signer is not None else ACKNOWLEDGED
+        answer = self._signer.reply(body) if is_request and self._signer is not None else self._empty
+        if self._hangs:
+            return
         if self._delay_s:
             asyncio.get_running_loop().call_later(self._delay_s, self._write, answer)
         else:

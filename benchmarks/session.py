@@ -4,7 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from os import cpu_count
@@ -28,7 +28,10 @@ NOTIFY: Final = "sightings.sock"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """One load. ``concurrency`` 0: an open loop at ``rate`` a second. ``parts``, ``rounds``: see ``generator``."""
+    """One load. ``concurrency`` 0: an open loop at ``rate`` a second. ``parts``, ``rounds``: see ``generator``.
+
+    ``drain_s``: how long what is under way at the end is waited for.
+    """
 
     parts: int
     seconds: float
@@ -36,6 +39,7 @@ class Load:
     rate: float = 0.0
     warmup_s: float = 1.0
     rounds: int = 1
+    drain_s: float = DRAIN_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +83,10 @@ class Session:
     receiver: "subprocess.Popen[str] | None" = None
     sections: int = 0
 
-    def presigned(self, publishers: Sequence[Trader], count: int, label: str) -> EventFile:
-        """Sign ``count`` contracts with one of ``publishers`` each."""
+    def presigned(
+        self, publishers: Sequence[Trader], count: int, label: str, *, mos: Sequence[Trader] = ()
+    ) -> EventFile:
+        """Sign ``count`` contracts with one of ``publishers`` each, by ``mos`` or all MOs in turn."""
         self.sections += 1
         done = 0
 
@@ -92,7 +98,7 @@ class Session:
         path = self.folder / f"section-{self.sections}.events"
         return presign(
             self.pool,
-            self.market.mos,
+            mos or self.market.mos,
             publishers,
             path=path,
             section=self.sections,
@@ -103,11 +109,9 @@ class Session:
     def measure(self, events: EventFile, load: Load, *, hub: HubProcess | None = None) -> Measured:
         """Send ``events`` as ``load`` says."""
         hub = hub or self.hub
-        config, path = self._config(events, load, hub)
+        path = self._config(events, load, hub)
         backlog_start = hub.backlog()
-        program = subprocess.Popen(  # noqa: S603  # our own program
-            [sys.executable, "-m", "benchmarks.generator", str(path)], stdout=subprocess.PIPE, text=True
-        )
+        program = _generator(path)
         try:
             await_line(program, "begin")
             before = self._cpu_s(hub, program)
@@ -119,7 +123,7 @@ class Session:
             backlog_drained = hub.backlog()
         finally:
             stop(program)
-        seen = Observations.read(Path(config.observations))
+        seen = Observations.read(observations_path(events))
         events.path.unlink()  # gigabytes after a few runs; what was accepted stands in the observations
         return Measured(
             seen=seen,
@@ -132,14 +136,31 @@ class Session:
             backlog_drained=backlog_drained,
         )
 
+    @contextmanager
+    def beside(self, events: EventFile, load: Load) -> Iterator[None]:
+        """Send ``events`` as ``load`` says, by a generator of its own, beside whatever the block measures.
+
+        The block ends when the load has; then what it saw lies at ``observations_path``.
+        """
+        program = _generator(self._config(events, load, self.hub))
+        try:
+            await_line(program, "begin")
+            yield
+            for line in ("end", "drained"):
+                await_line(program, line)
+            program.wait(EXIT_S_MAX)
+        finally:
+            stop(program)
+        events.path.unlink()
+
     def _cpu_s(self, hub: HubProcess, generator: "subprocess.Popen[str]") -> Sequence[float]:
         receiver_s = 0.0 if self.receiver is None else cpu_s(self.receiver.pid)
         return hub.cpu_s(), cpu_s(generator.pid), receiver_s
 
-    def _config(self, events: EventFile, load: Load, hub: HubProcess) -> tuple[GeneratorConfig, Path]:
+    def _config(self, events: EventFile, load: Load, hub: HubProcess) -> Path:
         config = GeneratorConfig(
             port=hub.port,
-            heads=[request_head(hub.port, mo) for mo in self.market.mos],
+            heads=[request_head(hub.port, mo) for mo in events.mos],
             events=str(events.path),
             lengths=str(events.lengths_path),
             section=events.section,
@@ -148,14 +169,25 @@ class Session:
             rate=load.rate,
             warmup_s=load.warmup_s,
             seconds=load.seconds,
-            drain_s=DRAIN_S if load.parts > ANSWER_ONLY else 1.0,
+            drain_s=load.drain_s if load.parts > ANSWER_ONLY else 1.0,
             notify=str(self.folder / NOTIFY),
-            observations=str(events.path.with_suffix(".seen")),
+            observations=str(observations_path(events)),
             rounds=load.rounds,
         )
         path = events.path.with_suffix(".json")
         path.write_bytes(msgspec.json.encode(config))
-        return config, path
+        return path
+
+
+def observations_path(events: EventFile) -> Path:
+    """Return where the generator leaves what it saw of ``events``."""
+    return events.path.with_suffix(".seen")
+
+
+def _generator(config: Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(  # noqa: S603  # our own program
+        [sys.executable, "-m", "benchmarks.generator", str(config)], stdout=subprocess.PIPE, text=True
+    )
 
 
 def request_head(port: int, mo: Trader) -> str:
@@ -171,10 +203,15 @@ def request_head(port: int, mo: Trader) -> str:
 
 
 @contextmanager
-def session(folder: Path, on_progress: Tell, *, prefix: Sequence[str] = ()) -> Iterator[Session]:
-    """Start a hub in ``folder``, register the traders, and start their receiver. ``prefix``: see ``running_hub``."""
+def session(
+    folder: Path, on_progress: Tell, *, prefix: Sequence[str] = (), options: Sequence[str] = ()
+) -> Iterator[Session]:
+    """Start a hub in ``folder``, register the traders, and start their receiver.
+
+    ``prefix``, ``options``: see ``running_hub``.
+    """
     with ExitStack() as stack:
-        hub = stack.enter_context(running_hub(folder, prefix=prefix))
+        hub = stack.enter_context(running_hub(folder, prefix=prefix, options=options))
         market = register_market(hub, folder / "keys")
         receiver = stack.enter_context(running_receiver(folder, hub.url, market))
         pool = stack.enter_context(signing_pool())
@@ -186,11 +223,10 @@ def signing_pool() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(cpu_count(), mp_context=get_context("spawn"))
 
 
-@contextmanager
-def running_receiver(folder: Path, hub: str, market: Market, *, delay_ms: int = 0) -> Iterator["subprocess.Popen[str]"]:
+def running_receiver(
+    folder: Path, hub: str, market: Market, *, delay_ms: int = 0
+) -> AbstractContextManager["subprocess.Popen[str]"]:
     """Run the receiver of all traders; publishers answer after ``delay_ms``."""
-    notify = folder / NOTIFY
-    notify.unlink(missing_ok=True)
     endpoints = [
         *(EndpointConfig(port=mo.port, role="mo") for mo in market.mos),
         *(EndpointConfig(port=one.port, role="publisher", delay_ms=delay_ms) for one in market.silent),
@@ -199,8 +235,15 @@ def running_receiver(folder: Path, hub: str, market: Market, *, delay_ms: int = 
             for one in market.signing
         ),
     ]
-    path = folder / "receiver.json"
-    path.write_bytes(msgspec.json.encode(ReceiverConfig(hub=hub, notify=str(notify), endpoints=endpoints)))
+    return receiving(folder / NOTIFY, hub, endpoints)
+
+
+@contextmanager
+def receiving(notify: Path, hub: str, endpoints: Sequence[EndpointConfig]) -> Iterator["subprocess.Popen[str]"]:
+    """Run a receiver of ``endpoints``, which tells what it sees at the socket ``notify``."""
+    notify.unlink(missing_ok=True)
+    path = notify.with_suffix(".json")
+    path.write_bytes(msgspec.json.encode(ReceiverConfig(hub=hub, notify=str(notify), endpoints=[*endpoints])))
     program = subprocess.Popen(  # noqa: S603  # our own program
         [sys.executable, "-m", "benchmarks.receiver", str(path)], stdout=subprocess.PIPE, text=True
     )
