@@ -25,8 +25,8 @@ lock: .venv/.uv ## Choose versions anew and export them, with hashes
 	for one in requirements/*.in; do $(UV) pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate $$one --output-file $${one%.in}.txt; done
 	rm -f uv.lock && $(UV) lock --quiet --python $(BIN)/python
 	$(EXPORT) --no-default-groups --output-file requirements/run.txt
-	$(EXPORT) --no-default-groups --extra aws --output-file requirements/aws.txt
-	$(EXPORT) --extra aws --output-file requirements/dev.txt && rm uv.lock
+	for extra in aws telemetry; do $(EXPORT) --no-default-groups --extra $$extra --output-file requirements/$$extra.txt || exit 1; done
+	$(EXPORT) --all-extras --output-file requirements/dev.txt && rm uv.lock
 openapi torture: .venv/.dev ## Write docs/openapi.json anew; cut the power, kill, fail the disk (40 minutes)
 	$(BIN)/python -m $(if $(filter torture,$@),tests.torture,moneta.entrypoints.http.openapi) $(ARGS)
 test-dynamodb: .venv/.dev ## Run the AWS adapters' tests on DynamoDB Local and MiniStack (needs a JDK and Maven)

@@ -22,6 +22,8 @@ class Settings:
 
     ``base_url`` None: the one that the store has. ``log_level``: debug, info, warning or error. ``rate_limit``:
     requests a second of each organization, 0 for any number; ``rate_burst``: how many it may send at once.
+    ``otlp_endpoint``: the base URL of the collector that traces go to, None for no traces; ``trace_ratio``: the share
+    of contracts that are traced.
     """
 
     data_dir: Path
@@ -35,6 +37,8 @@ class Settings:
     log_level: str = "info"
     rate_limit: int = RATE_LIMIT_DEFAULT
     rate_burst: int = RATE_BURST_DEFAULT
+    otlp_endpoint: str | None = None
+    trace_ratio: float = 1.0
     keep_deliveries_days: int = KEEP_DELIVERIES_DAYS
     keep_dead_days: int = KEEP_DEAD_DAYS
     keep_events_days: int = KEEP_EVENTS_DAYS

@@ -136,7 +136,7 @@ def test_every_line_is_a_json_object_with_an_event_in_the_past_tense(talkative):
     assert all({"event", "level", "process", "timestamp"} <= line.keys() for line in lines(hub))
     assert {line["process"] for line in lines(hub)} == {"supervisor", "web", "processor", "deliverer"}
     odd = {line["event"] for line in lines(hub)} - {"webhooks_less_safe"}
-    assert not [event for event in odd if not re.fullmatch(r"[a-z_]+(ed|died|ready)", event)]
+    assert not [event for event in odd if not re.fullmatch(r"[a-z_]+(ed|died|ready|forgotten)", event)]
 
 
 @pytest.mark.parametrize("what", FORBIDDEN)
@@ -198,3 +198,30 @@ def test_of_an_exception_its_class_and_its_places_are_shown_and_not_its_message(
     assert (first["error"], first["trace_id"]) == ("ValueError", trace_id_of("c1"))
     assert first["at"] == second["at"] == ["<string>:7 <module>", "<string>:5 fail"]
     assert "error" not in third
+
+
+LIBRARY = f"""
+import logging
+from moneta.entrypoints.logs import configure_logs
+configure_logs("info", process="before the fork")
+configure_logs("info", process="test")
+log = logging.getLogger("some.library")
+def say():
+    log.warning("found %s", "{MARKER}")
+say()
+say()
+log.info("nobody asked for this")
+try:
+    raise OSError("{MARKER}")
+except OSError:
+    log.exception("failed with {MARKER}")
+"""
+
+
+def test_what_a_library_logs_is_a_line_of_ours_once_and_without_its_message():
+    done = subprocess.run([sys.executable, "-c", LIBRARY], capture_output=True, text=True, check=True)
+    warned, failed = map(json.loads, done.stderr.splitlines())
+    assert MARKER not in done.stderr
+    assert (warned["event"], warned["logger"], warned["level"]) == ("library_logged", "some.library", "warning")
+    assert warned["place"] == "<string>:8 say"
+    assert (failed["level"], failed["error"], failed["process"]) == ("error", "OSError", "test")

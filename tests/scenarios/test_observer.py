@@ -143,8 +143,8 @@ def test_a_signature_in_the_answer_is_counted(watched):
 def test_tries_that_met_a_bug_and_dead_letters_are_counted(watched):
     watched.submit()
     [event] = watched.house.hub.queue.take(limit=10, lease_s=60)
-    watched.house.hub.observer.failed(event, is_buried=False)
-    watched.house.hub.observer.failed(event, is_buried=True)
+    watched.house.hub.observer.failed(event, reason="ValueError", is_buried=False)
+    watched.house.hub.observer.failed(event, reason="ValueError", is_buried=True)
     assert watched.values(metrics.EVENTS_FAILED) == {(): [2]}
     assert watched.values(metrics.EVENTS_BURIED) == {(): [1]}
 

@@ -932,8 +932,11 @@ class Observer(Protocol):
     ) -> None:
         """Take note of attempts, in the same order, whose results have been recorded, and what they disabled."""
 
-    def failed(self, event: QueuedEvent, *, is_buried: bool) -> None:
-        """Take note of an event that met a bug, and goes back to the queue or to the dead letters."""
+    def failed(self, event: QueuedEvent, *, reason: str, is_buried: bool) -> None:
+        """Take note of an event that met a bug, and goes back to the queue or to the dead letters.
+
+        ``reason``: the bug's class.
+        """
 
     def written(self, *, wait_s: float, write_s: float, sync_s: float) -> None:
         """Take note of a durable write: its wait for the writer's place, its length, and of that its commit."""
@@ -955,7 +958,7 @@ class Unobserved:
     ) -> None:
         """See Observer.attempted."""
 
-    def failed(self, event: QueuedEvent, *, is_buried: bool) -> None:
+    def failed(self, event: QueuedEvent, *, reason: str, is_buried: bool) -> None:
         """See Observer.failed."""
 
     def written(self, *, wait_s: float, write_s: float, sync_s: float) -> None:

@@ -27,5 +27,5 @@ def give_back_or_bury(hub: Hub, event: QueuedEvent, error: Exception) -> bool:
         hub.queue.bury(event, reason=type(error).__name__)
     else:
         hub.queue.release([event], delay_s=min(2**event.tries, PROCESS_RETRY_S_MAX))
-    hub.observer.failed(event, is_buried=is_buried)
+    hub.observer.failed(event, reason=type(error).__name__, is_buried=is_buried)
     return is_buried

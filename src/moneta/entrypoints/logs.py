@@ -3,7 +3,8 @@
 1. Ids are bound once, where a request or a process begins, and stand in every line that it causes. Whatever names a
    contract has its ``trace_id``: the same in every process, and in traces.
 2. Of an exception only its class and the places it came through are shown: its message may quote anything.
-3. What is logged of single events, attempts and reads is ``debug``, and costs nothing where that is off.
+3. What libraries log by the standard library's means is shown as whose line it is and where it comes from.
+4. What is logged of single events, attempts and reads is ``debug``, and costs nothing where that is off.
 """
 
 import logging
@@ -13,6 +14,9 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, TextIO, cast
 
+from typing_extensions import override
+
+from moneta.domain.limits import LIBRARY_LINE_S
 from moneta.entrypoints.telemetry.correlation import trace_id_of
 
 if TYPE_CHECKING:
@@ -48,7 +52,31 @@ def configure_logs(level: str, *, process: str) -> "FilteringBoundLogger":
         cache_logger_on_first_use=True,
     )
     logger: FilteringBoundLogger = structlog.get_logger()
+    _libraries.logger = logger
+    logging.getLogger().addHandler(_libraries)  # once, however often
     return logger
+
+
+class LibraryLog(logging.Handler):
+    """Shows what libraries log, without the message, which may quote anything; one line a place in a while."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logger: FilteringBoundLogger | None = None
+        self._shown_at: dict[tuple[str, int], float] = {}
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        place = (record.name, record.lineno)
+        if self.logger is None or record.created - self._shown_at.get(place, 0) < LIBRARY_LINE_S:
+            return
+        self._shown_at[place] = record.created
+        where = f"{record.filename}:{record.lineno} {record.funcName}"
+        error = record.exc_info[1] if record.exc_info else None
+        self.logger.log(record.levelno, "library_logged", logger=record.name, place=where, exc_info=error)
+
+
+_libraries: Final = LibraryLog()
 
 
 class Forgiving:

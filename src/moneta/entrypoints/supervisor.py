@@ -84,7 +84,8 @@ def supervise(settings: Settings, *, on_ready: Callable[[str], None]) -> int:
     ``on_ready`` is called once with the base URL, when the web process takes requests and the worker works.
 
     Raises:
-        StartError: Another ``moneta up`` runs on this data directory, or the address is not to be had.
+        StartError: Another ``moneta up`` runs on this data directory, the address is not to be had, or traces are asked
+            for and what sends them is not installed.
         FileNotFoundError, StoreVersionError: There is no store that this version can use.
     """
     with supervisor_lock(settings.data_dir), _bound(settings.host, settings.port) as listener:
@@ -137,6 +138,18 @@ def _base_url(settings: Settings, listener: socket.socket) -> str:
     scheme = "http" if settings.tls_cert is None else "https"
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return f"{scheme}://{host}:{listener.getsockname()[1]}"
+
+
+def _prepare_traces(endpoint: str) -> None:
+    """Import what sends traces, once for all children. Raises StartError if it is not installed."""
+    from moneta.entrypoints.telemetry import process  # noqa: PLC0415  # see the module's docstring
+
+    if not process.can_export():
+        raise StartError(
+            "--otlp-endpoint, or OTEL_EXPORTER_OTLP_ENDPOINT, asks for traces, and what sends them is not installed: "
+            "pip install --require-hashes -r requirements/telemetry.txt"
+        )
+    process.prepare_to_export(endpoint)
 
 
 class _Supervisor:
@@ -198,6 +211,8 @@ class _Supervisor:
         log = configure_logs(self._settings.log_level, process="supervisor")
         from moneta.bootstrap import record_base_url  # noqa: PLC0415  # see the module's docstring
 
+        if self._settings.otlp_endpoint is not None:
+            _prepare_traces(self._settings.otlp_endpoint)
         base_url = self._settings.base_url or ""
         before = record_base_url(self._settings.data_dir, base_url)
         self._settings.save()

@@ -12,6 +12,8 @@ from moneta.entrypoints.cli.options import (
     KeepDead,
     KeepDeliveries,
     KeepEvents,
+    OTLPEndpoint,
+    TraceRatio,
     checked_base_url,
     examples,
     keep_days,
@@ -113,6 +115,8 @@ def up(
     rate_burst: Annotated[
         int, typer.Option(min=1, metavar="N", help="Requests that an organization may send at once.")
     ] = RATE_BURST_DEFAULT,
+    otlp_endpoint: OTLPEndpoint = None,
+    trace_ratio: TraceRatio = 1.0,
     keep_deliveries: KeepDeliveries = None,
     keep_dead: KeepDead = None,
     keep_events: KeepEvents = None,
@@ -135,6 +139,8 @@ def up(
         log_level=log_level,
         rate_limit=rate_limit,
         rate_burst=rate_burst,
+        otlp_endpoint=otlp_endpoint,
+        trace_ratio=trace_ratio,
         **keep_days(deliveries=keep_deliveries, dead=keep_dead, events=keep_events, answers=keep_answers),
     )
     _ = settings.retention  # said here, and not by the process that would die of it

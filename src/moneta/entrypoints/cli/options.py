@@ -66,10 +66,47 @@ ReasonCode = Annotated[
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="For a person, at most 500 characters.")]
 
 
+def checked_otlp_endpoint(endpoint: str | None) -> str | None:
+    """Return ``endpoint`` if it can be a collector's base URL; what admits us there has a variable of its own."""
+    parts = urlsplit(endpoint or "")
+    is_plain = not (parts.query or parts.fragment or parts.username)
+    if endpoint is not None and not (parts.scheme in {"http", "https"} and parts.hostname and is_plain):
+        raise typer.BadParameter("expected a URL like http://127.0.0.1:4318, without query or user")
+    return endpoint
+
+
+def checked_ratio(ratio: float) -> float:
+    """Return ``ratio`` if it is one; typer's own bounds let ``nan`` through."""
+    if not 0 <= ratio <= 1:
+        raise typer.BadParameter(f"expected a number from 0 to 1, got {ratio}")
+    return ratio
+
+
 def _days(option: str, meaning: str, default: int, *, least: int = 1) -> Any:  # typer has no name for it
     text = f"{meaning}; {default} if not given."
     return typer.Option(option, metavar="DAYS", min=least, max=KEEP_DAYS_MAX, help=text)
 
+
+OTLPEndpoint = Annotated[
+    str | None,
+    typer.Option(
+        "--otlp-endpoint",
+        metavar="URL",
+        envvar="OTEL_EXPORTER_OTLP_ENDPOINT",
+        callback=checked_otlp_endpoint,
+        help="Send traces to this OpenTelemetry collector, by OTLP over HTTP.",
+    ),
+]
+TraceRatio = Annotated[
+    float,
+    typer.Option(
+        "--trace-ratio",
+        metavar="0..1",
+        envvar="OTEL_TRACES_SAMPLER_ARG",
+        callback=checked_ratio,
+        help="The share of contracts that are traced; what fails is always.",
+    ),
+]
 
 # fmt: off
 KeepDeliveries = Annotated[int | None, _days(

@@ -28,6 +28,7 @@ from moneta.entrypoints.http.metrics import Metrics
 from moneta.entrypoints.http.open_routes import PROBES, Service, answer_open
 from moneta.entrypoints.http.readiness import CHECKS, Check, Readiness, Surroundings
 from moneta.entrypoints.telemetry.figures import Figures
+from moneta.entrypoints.telemetry.tracing import Traces
 from moneta.settings import RATE_BURST_DEFAULT, RATE_LIMIT_DEFAULT
 
 PROBES_BY_PATH: Final = {route.path: route for route in PROBES}
@@ -39,7 +40,7 @@ class WebApp:
 
     ``wake_processor``: see ``EventBatches``; both are called after a change by a management call too.
     ``data_dir``: where the worker's processes leave their heartbeats and figures. ``checks``: those of ``GET /ready``.
-    ``rate_limit``, ``rate_burst``: see ``Settings``.
+    ``rate_limit``, ``rate_burst``: see ``Settings``. ``traces``: told of each accepted event.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class WebApp:
         checks: Sequence[Check] = CHECKS,
         rate_limit: int = RATE_LIMIT_DEFAULT,
         rate_burst: int = RATE_BURST_DEFAULT,
+        traces: Traces | None = None,
     ) -> None:
         self._hub = hub
         self._wakers = (wake_processor, wake_deliverer)
@@ -65,7 +67,9 @@ class WebApp:
         self._calls = Calls(hub, self._metrics, self._gate)
         readiness = Readiness(Surroundings(hub=hub, data_dir=data_dir), checks)
         self._service = Service(hub=hub, metrics=self._metrics, readiness=readiness)
-        self._event = EventRoute(self._batches, self._metrics, hub.randomness, self._gate, self._pressure)
+        self._event = EventRoute(
+            self._batches, self._metrics, hub.randomness, self._gate, self._pressure, traces=traces
+        )
         self._management: Application = self._once_loaded
         self._loading: asyncio.Future[Application] | None = None
 

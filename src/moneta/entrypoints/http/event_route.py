@@ -24,7 +24,9 @@ from moneta.entrypoints.http.bodies import read_body
 from moneta.entrypoints.http.event_batches import EventBatches
 from moneta.entrypoints.http.gate import Gate
 from moneta.entrypoints.http.metrics import Metrics
-from moneta.entrypoints.requests import bearer_token
+from moneta.entrypoints.requests import bearer_token, header
+from moneta.entrypoints.telemetry.spans import link_of
+from moneta.entrypoints.telemetry.tracing import Traces
 
 log = structlog.get_logger()
 
@@ -39,21 +41,24 @@ class EventRoute:
         randomness: Randomness,
         gate: Gate,
         pressure: BackPressure,
+        *,
+        traces: Traces | None = None,
     ) -> None:
         self._batches = batches
         self._metrics = metrics
         self._randomness = randomness
         self._gate = gate
         self._pressure = pressure
+        self._traces = traces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         started = time.perf_counter()
-        answer = await self._answer(scope, receive)
+        answer = await self._answer(scope, receive, started)
         self._metrics.event_answered(time.perf_counter() - started)
         await send_answer(answer, send)
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+    async def _answer(self, scope: Scope, receive: Receive, started: float) -> Answer:
         if scope["method"] == "OPTIONS":
             return Answer(status=204, body=b"", headers=ALLOW)
         quota: AnswerHeaders = ()
@@ -76,6 +81,14 @@ class EventRoute:
                 self._gate.callers.forget(token)
             return self._refused(verdict, quota)
         self._metrics.accepted(is_replay=verdict.is_replay)
+        if self._traces is not None:
+            self._traces.accepted(
+                verdict,
+                caller_id,
+                scheme=scope["scheme"],
+                took_s=time.perf_counter() - started,
+                link=link_of(header(scope["headers"], b"traceparent")),
+            )
         if not verdict.is_replay:
             self._pressure.accepted()
         log.debug(

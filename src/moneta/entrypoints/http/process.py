@@ -13,13 +13,12 @@ import threading
 
 import structlog
 
-from moneta.bootstrap import embedded, system_clock
+from moneta.bootstrap import embedded
 from moneta.entrypoints.http.server import serve
 from moneta.entrypoints.logs import configure_logs
 from moneta.entrypoints.pipes import waker
-from moneta.entrypoints.telemetry.figures import Figures
 from moneta.entrypoints.telemetry.metrics import Source
-from moneta.entrypoints.telemetry.observing import HubObserver
+from moneta.entrypoints.telemetry.process import telemetry_of
 from moneta.settings import Settings
 
 log = structlog.get_logger()
@@ -29,16 +28,15 @@ def main(settings: Settings, *, lifeline: int, processor: int, deliverer: int, r
     """Serve until told to stop; return the exit code."""
     configure_logs(settings.log_level, process="web")
     threading.Thread(target=_follow, args=(lifeline,), daemon=True, name="lifeline").start()
-    figures = Figures(Source.WEB)
-    observer = HubObserver(figures, system_clock(), is_verbose=settings.log_level == "debug")
-    with embedded(settings, observer=observer) as hub:
+    with telemetry_of(settings, Source.WEB) as telemetry, embedded(settings, observer=telemetry.observer) as hub:
         serve(
             hub,
             listener=socket.socket(fileno=listener),
             ready=lambda port: _say_ready(ready, port),
             wake_processor=waker(processor),
             wake_deliverer=waker(deliverer),
-            figures=figures,
+            figures=telemetry.figures,
+            traces=telemetry.traces,
             settings=settings,
         )
     log.info("web_stopped")

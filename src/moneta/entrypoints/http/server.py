@@ -17,6 +17,7 @@ from moneta.domain.limits import KEEP_ALIVE_S_MAX, SHUTDOWN_S_MAX
 from moneta.entrypoints.http.app import WebApp
 from moneta.entrypoints.http.protocol import GuardedProtocol
 from moneta.entrypoints.telemetry.figures import Figures
+from moneta.entrypoints.telemetry.tracing import Traces
 from moneta.settings import Settings
 
 BACKLOG: int = 2_048
@@ -77,13 +78,14 @@ def serve(
     wake_deliverer: Callable[[], None],
     settings: Settings,
     figures: Figures | None = None,
+    traces: Traces | None = None,
 ) -> None:
     """Serve ``hub`` until SIGTERM or SIGINT, then drain for at most ``SHUTDOWN_S_MAX`` and return.
 
     ``listener`` is bound, and closed at the end. ``ready`` is called with its port when requests are taken;
     ``wake_processor`` after each batch of accepted events, from another thread, and must be quick; both ``wake`` after
-    each change. Of ``settings``, the certificate, the data directory and the rate limit count. ``figures``: this
-    process's.
+    each change. Of ``settings``, the certificate, the data directory and the rate limit count. ``figures``,
+    ``traces``: this process's.
 
     Raises:
         OSError: The certificate can't be read.
@@ -96,6 +98,7 @@ def serve(
         figures=figures,
         rate_limit=settings.rate_limit,
         rate_burst=settings.rate_burst,
+        traces=traces,
     )
 
     def on_ready(port: int) -> None:

@@ -260,6 +260,17 @@ STORE_SYNC_SECONDS: Final = _histogram(
     buckets=DISK_S,
 )
 
+# Traces, where they are configured.
+SPANS_SENT: Final = _counter("moneta_spans_sent", Source.EVERY, "spans", "Spans that the collector took", "process")
+SPANS_DROPPED: Final = _counter(
+    "moneta_spans_dropped",
+    Source.EVERY,
+    "spans",
+    "Spans that found the queue full (`queue_full`), and those that the collector did not take (`not_taken`)",
+    "process",
+    "reason",
+)
+
 # Processes.
 PROCESS_UP: Final = _gauge(
     "moneta_process_up", Source.SCRAPE, "", "1 while the process shows signs of life, else 0", "process"

@@ -3,12 +3,10 @@
 Figures are taken of every batch; log lines of single events and attempts only where somebody asked for ``debug``.
 """
 
-import functools
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, ParamSpec, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
-import msgspec
 import structlog
 from typing_extensions import override
 
@@ -26,9 +24,9 @@ from moneta.application.ports import (
 from moneta.domain.endpoints import DisabledReason
 from moneta.domain.identifiers import OrganizationId
 from moneta.entrypoints.telemetry import metrics
+from moneta.entrypoints.telemetry.labels import attempt_class, harmless, problem_code
 from moneta.entrypoints.telemetry.metrics import Metric, Source
-
-Parameters = ParamSpec("Parameters")
+from moneta.entrypoints.telemetry.tracing import Traces
 
 log = structlog.get_logger()
 
@@ -48,38 +46,20 @@ class Tally(Protocol):
         """Add ``values`` to a histogram."""
 
 
-class _Problem(msgspec.Struct):
-    """What a problem document is counted by."""
-
-    code: str
-
-
-_problem: Final = msgspec.json.Decoder(_Problem)
-
-
-def _harmless(note: Callable[Parameters, None]) -> Callable[Parameters, None]:
-    """Let no fault of what only looks on reach what it looks at."""
-
-    @functools.wraps(note)
-    def noted(*arguments: Parameters.args, **named: Parameters.kwargs) -> None:
-        try:
-            note(*arguments, **named)
-        except Exception as error:
-            log.exception("observer_failed", error=type(error).__name__)
-
-    return noted
-
-
 class HubObserver(Observer):
-    """Fills ``figures``. One a process. ``is_verbose``: single events and attempts are logged too."""
+    """Fills ``figures``, and ``traces`` where they are wanted. One a process.
 
-    def __init__(self, figures: Tally, clock: Clock, *, is_verbose: bool = False) -> None:
+    ``is_verbose``: single events and attempts are logged too.
+    """
+
+    def __init__(self, figures: Tally, clock: Clock, *, traces: Traces | None = None, is_verbose: bool = False) -> None:
         self._figures = figures
         self._clock = clock
+        self._traces = traces
         self._is_verbose = is_verbose
 
     @override
-    @_harmless
+    @harmless
     def committed(
         self, events: Sequence[QueuedEvent | None], changes: Sequence[Change], outcomes: Sequence[Committed]
     ) -> None:
@@ -99,9 +79,11 @@ class HubObserver(Observer):
         if self._is_verbose:
             for event, change in made:
                 _log_change(event, change)
+        if self._traces is not None:
+            self._traces.committed(made)
 
     @override
-    @_harmless
+    @harmless
     def attempted(
         self,
         due: Sequence[DueDelivery],
@@ -113,7 +95,7 @@ class HubObserver(Observer):
         self._figures.observe(metrics.ATTEMPTS_PER_WRITE, (len(results),))
         self._figures.observe(metrics.DELIVERY_FIRST_SECONDS, waits)
         self._figures.observe(metrics.DELIVERY_ATTEMPT_SECONDS, [one.attempt.duration_ms / 1000 for one in results])
-        for came, count in Counter(map(result_class, results)).items():
+        for came, count in Counter(attempt_class(one.attempt) for one in results).items():
             self._figures.count(metrics.DELIVERY_ATTEMPTS, came, by=count)
         for status, count in Counter(one.status for one in results).items():
             if status is not DeliveryStatus.PENDING:
@@ -124,17 +106,21 @@ class HubObserver(Observer):
         for one, result in zip(due, results, strict=True):
             if self._is_verbose or result.status is DeliveryStatus.DEAD:
                 _log_attempt(one, result)
+        if self._traces is not None:
+            self._traces.attempted(due, results)
 
     @override
-    @_harmless
-    def failed(self, event: QueuedEvent, *, is_buried: bool) -> None:
+    @harmless
+    def failed(self, event: QueuedEvent, *, reason: str, is_buried: bool) -> None:
         self._figures.count(metrics.EVENTS_FAILED)
         self._count(metrics.EVENTS_BURIED, int(is_buried))
         if is_buried:
             log.error("event_buried", event_id=event.event_id, contract_id=event.contract_id, tries=event.tries)
+        if self._traces is not None:
+            self._traces.failed(event, reason=reason)
 
     @override
-    @_harmless
+    @harmless
     def written(self, *, wait_s: float, write_s: float, sync_s: float) -> None:
         source = self._figures.source
         self._figures.observe(metrics.STORE_WAIT_SECONDS, (wait_s,), source)
@@ -147,7 +133,7 @@ class HubObserver(Observer):
             self._figures.count(metrics.EVENTS_PROCESSED, status, by=count)
         for outcome in outcomes:
             if outcome.status is EventStatus.REJECTED and outcome.problem is not None:
-                self._figures.count(metrics.EVENTS_REJECTED, _problem.decode(outcome.problem).code)
+                self._figures.count(metrics.EVENTS_REJECTED, problem_code(outcome.problem))
         ended = [change.status for change in changes if change.step is not None and change.step.receipt is not None]
         for end, count in Counter(ended).items():
             self._figures.count(metrics.CONTRACTS_ENDED, end, by=count)
@@ -160,7 +146,7 @@ class HubObserver(Observer):
 def _log_change(event: QueuedEvent | None, change: Change) -> None:
     event_id = None if event is None else event.event_id
     if change.outcome is not None and change.outcome.problem is not None:
-        code = _problem.decode(change.outcome.problem).code
+        code = problem_code(change.outcome.problem)
         log.debug("event_rejected", event_id=event_id, contract_id=change.contract_id, code=code)
     elif change.step is not None:
         revision, status = change.step.revision, change.status
@@ -178,16 +164,10 @@ def _log_attempt(due: DueDelivery, result: AttemptResult) -> None:
         "organization_id": result.organization_id,
         "type": due.owed.type,
         "attempt": due.attempts_done + 1,
-        "result": result_class(result),
+        "result": attempt_class(result.attempt),
         "duration_ms": result.attempt.duration_ms,
     }
     if result.status is DeliveryStatus.DEAD:
         log.warning("delivery_died", **facts)
     else:
         log.debug("delivery_attempted", **facts)
-
-
-def result_class(result: AttemptResult) -> str:
-    """Return the class of an attempt: its status's first digit, or why no answer came."""
-    status = result.attempt.http_status
-    return f"{status // 100}xx" if status is not None else (result.attempt.failure or "unknown")

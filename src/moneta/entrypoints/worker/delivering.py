@@ -17,12 +17,11 @@ from typing import Final
 import structlog
 import uvloop
 
-from moneta.bootstrap import embedded, http_sender, system_clock
+from moneta.bootstrap import embedded, http_sender
 from moneta.entrypoints.logs import configure_logs
 from moneta.entrypoints.pipes import waker
-from moneta.entrypoints.telemetry.figures import Figures
 from moneta.entrypoints.telemetry.metrics import Source
-from moneta.entrypoints.telemetry.observing import HubObserver
+from moneta.entrypoints.telemetry.process import telemetry_of
 from moneta.entrypoints.worker.beats import Beats
 from moneta.entrypoints.worker.pump import DeliveryPump
 from moneta.settings import Settings
@@ -45,15 +44,14 @@ def main(settings: Settings, *, lifeline: int, wake: int, processor: int, ready:
 
 async def _work(settings: Settings, *, lifeline: int, wake: int, processor: int, ready: int) -> None:
     loop = asyncio.get_running_loop()
-    figures = Figures(Source.DELIVERER)
-    observer = HubObserver(figures, system_clock(), is_verbose=settings.log_level == "debug")
-    with embedded(settings, observer=observer) as hub:
-        pump = DeliveryPump(hub, http_sender(settings), on_answer=waker(processor))
+    with telemetry_of(settings, Source.DELIVERER) as telemetry, embedded(settings, observer=telemetry.observer) as hub:
+        traceparent = None if telemetry.traces is None else telemetry.traces.traceparent
+        pump = DeliveryPump(hub, http_sender(settings), on_answer=waker(processor), traceparent=traceparent)
         _on_readable(loop, wake, pump.wake)
         _on_readable(loop, lifeline, pump.stop, at_end=pump.stop)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, pump.stop)
-        beats = Beats(settings.data_dir, figures, pump.heartbeat)
+        beats = Beats(settings.data_dir, telemetry.figures, pump.heartbeat)
         beats.start()
         os.write(ready, b"ready\n")
         log.info("deliverer_started")

@@ -12,13 +12,12 @@ from typing import Final
 
 import structlog
 
-from moneta.bootstrap import embedded, reclaim_events, system_clock
+from moneta.bootstrap import embedded, reclaim_events
 from moneta.entrypoints.forgetting import Forgetting
 from moneta.entrypoints.logs import configure_logs
 from moneta.entrypoints.pipes import Pipes, waker
-from moneta.entrypoints.telemetry.figures import Figures
 from moneta.entrypoints.telemetry.metrics import Source
-from moneta.entrypoints.telemetry.observing import HubObserver
+from moneta.entrypoints.telemetry.process import telemetry_of
 from moneta.entrypoints.worker.beats import Beats
 from moneta.entrypoints.worker.processor import Processor
 from moneta.settings import Settings
@@ -40,12 +39,10 @@ def main(settings: Settings, *, lifeline: int, wake: int, deliverer: int, ready:
 
 
 def _work(settings: Settings, pipes: Pipes, *, deliverer: int, ready: int) -> None:
-    figures = Figures(Source.PROCESSOR)
-    observer = HubObserver(figures, system_clock(), is_verbose=settings.log_level == "debug")
-    with embedded(settings, observer=observer) as hub:
+    with telemetry_of(settings, Source.PROCESSOR) as telemetry, embedded(settings, observer=telemetry.observer) as hub:
         processor = Processor(hub, on_progress=waker(deliverer), wait=pipes.wait)
         pipes.on_stop(processor.stop)
-        beats = Beats(settings.data_dir, figures, processor.heartbeat)
+        beats = Beats(settings.data_dir, telemetry.figures, processor.heartbeat)
         forgetting = Forgetting(hub, settings.retention)
         beats.start()
         forgetting.start()

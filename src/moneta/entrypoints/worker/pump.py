@@ -10,6 +10,7 @@ Whatever goes wrong with one delivery is logged, and costs that one its turn: it
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Final, TypeVar, TypeVarTuple
 
 import structlog
@@ -22,7 +23,16 @@ from moneta.application.deliver_webhooks import (
     record_each,
     sign_of,
 )
-from moneta.application.ports import Answer, DueDelivery, Hub, NoAnswer, Sender, WebhookType
+from moneta.application.ports import (
+    Answer,
+    DueDelivery,
+    Hub,
+    NoAnswer,
+    OutboundRequest,
+    OwedDelivery,
+    Sender,
+    WebhookType,
+)
 from moneta.domain.circuits import CircuitState, Passage
 from moneta.domain.errors import StoreUnavailableError
 from moneta.domain.identifiers import OrganizationId, UnixMillis
@@ -55,13 +65,22 @@ Result = TypeVar("Result")
 class DeliveryPump:
     """Runs on the event loop that it is made in, until stopped.
 
-    ``on_answer`` is called when a receiver's answer was accepted.
+    ``on_answer`` is called when a receiver's answer was accepted. ``traceparent``: what to tell a receiver of the
+    trace that an attempt is in (W3C Trace Context); beside the message, not of what is signed.
     """
 
-    def __init__(self, hub: Hub, sender: Sender, *, on_answer: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        sender: Sender,
+        *,
+        on_answer: Callable[[], None],
+        traceparent: Callable[[OwedDelivery, UnixMillis], str] | None = None,
+    ) -> None:
         self._hub = hub
         self._sender = sender
         self._on_answer = on_answer
+        self._traceparent = traceparent
         self._woken = asyncio.Event()
         self._is_stopping = False
         loop = asyncio.get_running_loop()
@@ -163,13 +182,19 @@ class DeliveryPump:
 
     async def _send(self, prepared: PreparedAttempt, passage: Passage) -> None:
         try:
-            came = await self._sender.send(prepared.request)
+            came = await self._sender.send(self._request(prepared))
         except Exception as error:  # a bug of the sender's must not keep the place for ever
             owed = prepared.due.owed
             log.exception("send_failed", webhook_id=owed.webhook_id, contract_id=owed.contract_id)
             came = NoAnswer(reason="internal", detail=type(error).__name__, duration_ms=0)
         self._judge(prepared, came, passage)
         self._came.put_nowait((prepared, came))
+
+    def _request(self, prepared: PreparedAttempt) -> OutboundRequest:
+        if self._traceparent is None:
+            return prepared.request
+        traceparent = self._traceparent(prepared.due.owed, prepared.started_at)
+        return replace(prepared.request, headers={**prepared.request.headers, "traceparent": traceparent})
 
     def _judge(self, prepared: PreparedAttempt, came: Answer | NoAnswer, passage: Passage) -> None:
         organization = prepared.due.owed.organization_id
