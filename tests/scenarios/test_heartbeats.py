@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 
 from moneta.entrypoints.heartbeats import DELIVERER, PROCESSOR, Heartbeat, HeartbeatFile
-from moneta.entrypoints.pipes import Pipes, waker
+from moneta.entrypoints.pipes import Pipes, WakeFile, waker
 from moneta.entrypoints.telemetry.figures import Figures
 from moneta.entrypoints.telemetry.metrics import Source
 from moneta.entrypoints.telemetry.snapshots import SnapshotFile
@@ -99,3 +99,26 @@ def test_a_signal_stops(pipes, number):
     assert slept_s(sleeping) < LONG_S / 2
     assert stopped == ["stopped"]
     os.close(lifeline_end)
+
+
+def test_who_is_asked_to_look_is_asked_once_for_each_asking(tmp_path):
+    file = WakeFile(tmp_path, PROCESSOR)
+    assert not file.take()
+    file.leave()
+    file.leave()
+    assert (file.take(), file.take()) == (True, False)
+
+
+def test_a_disk_that_takes_no_wake_file_stops_nobody(tmp_path):
+    WakeFile(tmp_path / "none", PROCESSOR).leave()
+    assert not WakeFile(tmp_path / "none", PROCESSOR).take()
+
+
+def test_a_process_that_is_asked_to_look_ends_its_sleep(tmp_path, pipes):
+    sleeping, _, _ = pipes
+    beats = Beats(tmp_path, Figures(Source.PROCESSOR), lambda: Heartbeat(at_ms=1), on_asked=sleeping.wake)
+    beats.start()
+    WakeFile(tmp_path, PROCESSOR).leave()
+    assert slept_s(sleeping) < LONG_S / 2
+    beats.stop()
+    assert slept_s(sleeping, 0.05) >= 0.04

@@ -1,10 +1,15 @@
-"""How the hub's processes wake each other: a byte in a pipe, without polling."""
+"""How the hub's processes wake each other: a byte in a pipe, without polling.
+
+A command that works on the store beside a running hub has no pipe to it. It leaves a file, which the process that it
+means looks for at each of its heartbeats: a name that is not there, four times a second.
+"""
 
 import os
 import selectors
 import signal
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 from typing import Final
 
@@ -24,6 +29,29 @@ def waker(descriptor: int) -> Callable[[], None]:
             os.write(descriptor, b"\x01")
 
     return wake
+
+
+class WakeFile:
+    """What a command leaves for the process of that name. Where no hub runs, the next one finds it, and looks twice."""
+
+    def __init__(self, data_dir: Path, name: str) -> None:
+        self._path = data_dir / f"{name}.wake"
+
+    def leave(self) -> None:
+        """Ask the process to look at the store. A disk that is full costs the asker a minute: then it looks by itself.
+
+        To be called after the change is committed.
+        """
+        with suppress(OSError):
+            self._path.touch(mode=0o600)
+
+    def take(self) -> bool:
+        """Tell whether somebody asked, once for each asking, or for several."""
+        try:
+            self._path.unlink()
+        except OSError:
+            return False
+        return True
 
 
 class Pipes:
@@ -46,6 +74,11 @@ class Pipes:
         signal.set_wakeup_fd(self._signal_end)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
+
+    def wake(self) -> None:
+        """End ``wait`` now, or the next one. From any thread."""
+        with suppress(BlockingIOError):
+            os.write(self._signal_end, b"\x00")
 
     def wait(self, seconds: float) -> None:
         """Sleep until somebody wakes us, or the time is over."""

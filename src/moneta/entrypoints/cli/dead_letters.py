@@ -15,6 +15,8 @@ from moneta.domain.limits import LIST_LIMIT_MAX
 from moneta.entrypoints.cli import reading
 from moneta.entrypoints.cli.reading import Place, call
 from moneta.entrypoints.cli.tokens import identity_token
+from moneta.entrypoints.heartbeats import PROCESSOR
+from moneta.entrypoints.pipes import WakeFile
 from moneta.settings import Settings
 
 TOKEN_LIFETIME_S: Final = 600
@@ -49,7 +51,10 @@ def _redriving(where: Place, identity_id: str) -> Iterator[Redrive]:
     token = identity_token(where.data_dir, identity_id, lifetime_s=TOKEN_LIFETIME_S)
     with bootstrap.embedded(Settings(data_dir=where.data_dir)) as hub:
         caller = authenticate(hub, token)
-        yield lambda letter: to_json(redrive(hub, caller, letter).body)
+        try:
+            yield lambda letter: to_json(redrive(hub, caller, letter).body)
+        finally:
+            WakeFile(where.data_dir, PROCESSOR).leave()  # a hub that runs meanwhile would look within a minute
 
 
 def _all_letters(where: Place) -> Sequence[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from moneta.entrypoints.heartbeats import Heartbeat, HeartbeatFile
+from moneta.entrypoints.pipes import WakeFile
 from moneta.entrypoints.telemetry.figures import Figures
 from moneta.entrypoints.telemetry.snapshots import SnapshotFile, measure_process
 
@@ -15,13 +16,25 @@ FIGURES_BEATS: Final = 10
 
 
 class Beats:
-    """Writes ``measure()`` to its file every ``BEAT_S``, and every ``FIGURES_BEATS``-th time the figures to theirs."""
+    """Writes ``measure()`` to its file every ``BEAT_S``, and every ``FIGURES_BEATS``-th time the figures to theirs.
 
-    def __init__(self, data_dir: Path, figures: Figures, measure: Callable[[], Heartbeat]) -> None:
+    ``on_asked`` is called when a command beside the hub has asked the process to look at the store.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        figures: Figures,
+        measure: Callable[[], Heartbeat],
+        *,
+        on_asked: Callable[[], None] = lambda: None,
+    ) -> None:
         self._file = HeartbeatFile(data_dir, figures.source)
         self._snapshot = SnapshotFile(data_dir, figures.source)
         self._figures = figures
         self._measure = measure
+        self._wake_file = WakeFile(data_dir, figures.source)
+        self._on_asked = on_asked
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="beats", daemon=True)
 
@@ -41,6 +54,8 @@ class Beats:
             if self._stopped.wait(BEAT_S):
                 return
             self._show(beat)
+            if self._wake_file.take():
+                self._on_asked()
 
     def _show(self, beat: int) -> None:
         self._file.write(self._measure())

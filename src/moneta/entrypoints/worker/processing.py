@@ -42,7 +42,7 @@ def _work(settings: Settings, pipes: Pipes, *, deliverer: int, ready: int) -> No
     with telemetry_of(settings, Source.PROCESSOR) as telemetry, embedded(settings, observer=telemetry.observer) as hub:
         processor = Processor(hub, on_progress=waker(deliverer), wait=pipes.wait)
         pipes.on_stop(processor.stop)
-        beats = Beats(settings.data_dir, telemetry.figures, processor.heartbeat)
+        beats = Beats(settings.data_dir, telemetry.figures, processor.heartbeat, on_asked=pipes.wake)
         forgetting = Forgetting(hub, settings.retention)
         beats.start()
         forgetting.start()
