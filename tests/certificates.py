@@ -8,10 +8,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def make_certificate(common_name: str = "acme.example") -> str:
+def make_certificate(common_name: str = "acme.example", *, ends_at: int | None = None) -> str:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     begin = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    end = begin + dt.timedelta(days=365) if ends_at is None else dt.datetime.fromtimestamp(ends_at, dt.UTC)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -19,7 +20,7 @@ def make_certificate(common_name: str = "acme.example") -> str:
         .public_key(key.public_key())
         .serial_number(1)
         .not_valid_before(begin)
-        .not_valid_after(begin + dt.timedelta(days=365))
+        .not_valid_after(end)
         .sign(key, hashes.SHA256())
     )
     return certificate.public_bytes(serialization.Encoding.PEM).decode()

@@ -6,11 +6,16 @@ import shutil
 import signal
 import socket
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import apsw
 import pytest
 
-from moneta.domain.limits import HEARTBEAT_AGE_S_MAX
+from moneta.adapters.embedded.directory_rows import decode_key, encode_key
+from moneta.domain.limits import ENDPOINT_FAILING_S_MAX, HEARTBEAT_AGE_S_MAX
+from moneta.entrypoints.cli.doctor import CHECKS
+from tests.certificates import make_certificate
 from tests.running_hub import RunningHub, moneta, running_hub, trading, wait_until
 
 OK, WARN, FAIL = "ok", "warn", "fail"
@@ -68,12 +73,43 @@ def end_key(seconds):
     return change
 
 
+def age_keys(owners, days):
+    """Have the keys of what ``owners`` selects been registered so long ago."""
+
+    def change(data):
+        connection = apsw.Connection(str(data / "moneta.db"))
+        found = connection.execute(f"SELECT key_id, data FROM keys WHERE owner IN ({owners})").fetchall()  # noqa: S608
+        assert found
+        for key_id, packed in found:
+            key = decode_key(packed)
+            first = replace(key.changes[0], at=NOW - days * DAY_MS)
+            older = encode_key(replace(key, changes=(first, *key.changes[1:])))
+            connection.execute("UPDATE keys SET data = ? WHERE key_id = ?", (older, key_id))
+        connection.close()
+
+    return change
+
+
+def serve_tls(days):
+    """Have the hub's last start served TLS, with a certificate that ends so many days from now."""
+
+    def change(data):
+        certificate = make_certificate(ends_at=NOW // 1000 + days * 86_400)
+        (data.parent / "tls.pem").write_text(certificate)
+        change_settings(tls_cert=str(data.parent / "tls.pem"), tls_key=str(data.parent / "tls.pem"))(data)
+
+    return change
+
+
+PARTNERS = "SELECT organization FROM organizations"
+IDENTITIES = "SELECT ref FROM names JOIN identities ON identity_id = name"
 WAITING = "UPDATE events SET status = 0, received_at = {at} WHERE event = 1"
 MESSAGE = "INSERT INTO messages (event, ready_at, registry_seq, raw) VALUES (1, {ready}, 1, x'00')"
 LETTER = "INSERT INTO dead_letters (event, tries, died_at, reason) VALUES (1, 10, 1, 'ValueError')"
 AHEAD = "UPDATE events SET received_at = {at}"
 OWED = "UPDATE deliveries SET status = 0, owed_at = {at} WHERE delivery = 1"
 TRIED = "UPDATE attempts SET at = {at}"
+FAILING = "UPDATE endpoints SET failing_since = {at}"
 OLD = NOW - DAY_MS
 # fmt: off
 BROKEN = {
@@ -83,7 +119,14 @@ BROKEN = {
     "a clock that went back": ("clock",        FAIL, sql(AHEAD.format(at=NOW + DAY_MS))),
     "nobody at work":         ("processes",    WARN, lambda data: None),
     "a key that ends":        ("signing key",  WARN, end_key(20 * 86_400)),
+    "a key that ends today":  ("signing key",  FAIL, end_key(86_000)),
     "a key that has ended":   ("signing key",  FAIL, end_key(-2 * 86_400)),
+    "a partner's old key":    ("partner keys", WARN, age_keys(PARTNERS, 366)),
+    "an operator's old key":  ("identity keys", WARN, age_keys(IDENTITIES, 400)),
+    "TLS that ends":          ("certificate",  WARN, serve_tls(20)),
+    "TLS that ends today":    ("certificate",  FAIL, serve_tls(1)),
+    "TLS from nowhere":       ("certificate",  FAIL, change_settings(tls_cert="/nowhere.pem", tls_key="/nowhere.pem")),
+    "failing for hours":      ("failing",      WARN, sql(FAILING.format(at=NOW - 7_200_000))),
     "an event that waits":    ("events",       WARN, sql(WAITING.format(at=OLD), MESSAGE.format(ready=OLD))),
     "a dead letter":          ("dead letters", WARN, sql(WAITING.format(at=OLD), MESSAGE.format(ready="NULL"), LETTER)),
     "a webhook that waits":   ("deliveries",   WARN, sql(
@@ -178,3 +221,29 @@ def test_a_person_gets_a_line_a_check_and_the_doctor_leaves_nothing(data):
     shown = moneta("doctor", "--data", data).stdout.splitlines()
     assert any(line.startswith("WARN  processes: no hub runs") for line in shown)
     assert {path.name for path in data.iterdir()} - before <= {"moneta.db-wal", "moneta.db-shm"}
+
+
+def test_an_endpoint_that_fails_is_told_with_when_it_will_be_disabled(data):
+    since = 1_795_000_000_000 - 1_795_000_000_000 % 60_000
+    sql(FAILING.format(at=since))(data)
+    shown = examine(data)["failing"]["text"]
+    expected = since + ENDPOINT_FAILING_S_MAX * 1000
+    since, until = (time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(at / 1000)) for at in (since, expected))
+    assert f" since {since}, disabled at {until}" in shown
+
+
+def test_an_endpoint_that_failed_just_now_is_no_warning(data):
+    sql(FAILING.format(at=NOW - 60_000))(data)
+    assert examine(data)["failing"]["level"] == OK
+
+
+def test_keys_younger_than_a_year_and_a_certificate_that_lasts_are_well(data):
+    for break_it in (age_keys(PARTNERS, 300), age_keys(IDENTITIES, 300), serve_tls(60)):
+        break_it(data)
+    found = examine(data)
+    assert [found[name]["level"] for name in ("partner keys", "identity keys", "certificate")] == [OK] * 3
+
+
+def test_every_check_is_explained():
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+    assert [name for name in CHECKS if f"`{name}`" not in page] == []

@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -13,10 +13,12 @@ import apsw
 
 from moneta.adapters.embedded.checks import LOG_GAP, RULES, page_faults
 from moneta.adapters.embedded.database import connect, rows, value
+from moneta.adapters.embedded.directory_rows import decode_key
 from moneta.adapters.embedded.keyfiles import signing_period_end
 from moneta.adapters.embedded.schema import check_version
 from moneta.adapters.embedded.store import existing_store
 from moneta.domain.identifiers import UnixMillis, UnixSeconds
+from moneta.domain.keys import KeyStatus
 
 FSYNCS: Final = 8
 BLOCK_BYTES: Final = 4096
@@ -34,6 +36,11 @@ class Examination:
     dead_letters: int
     dead_deliveries: int
     disabled: Sequence[str]
+    failing: Mapping[str, UnixMillis]
+    """Who is not disabled yet, and since when nothing but failures came of what was sent."""
+    partner_keys: Mapping[str, UnixMillis]
+    identity_keys: Mapping[str, UnixMillis]
+    """Of each key that may sign now its owner with the key's id, and when it was registered."""
     wal_bytes: int
     store_bytes: int
     free_bytes: int
@@ -64,6 +71,9 @@ def examine(data_dir: Path) -> Examination:
             dead_letters=letters,
             dead_deliveries=dead,
             disabled=[name for (name,) in rows(connection, _DISABLED)],
+            failing=dict(rows(connection, _FAILING)),
+            partner_keys=_active_keys(connection, _PARTNER_KEYS),
+            identity_keys=_active_keys(connection, _IDENTITY_KEYS),
             wal_bytes=wal.stat().st_size if wal.exists() else 0,
             store_bytes=path.stat().st_size,
             free_bytes=shutil.disk_usage(data_dir).free,
@@ -90,6 +100,22 @@ SELECT
 _DISABLED: Final = (
     "SELECT name FROM endpoints JOIN names ON ref = organization WHERE disabled_at IS NOT NULL ORDER BY 1"
 )
+_FAILING: Final = """
+SELECT name, failing_since FROM endpoints JOIN names ON ref = organization
+WHERE disabled_at IS NULL AND failing_since IS NOT NULL ORDER BY failing_since
+"""
+_PARTNER_KEYS: Final = """
+SELECT name, keys.data FROM keys JOIN names ON ref = owner JOIN organizations ON organization = owner
+ORDER BY name, key_id
+"""
+_IDENTITY_KEYS: Final = """
+SELECT name, data FROM keys JOIN names ON ref = owner JOIN identities ON identity_id = name ORDER BY name, key_id
+"""
+
+
+def _active_keys(connection: apsw.Connection, asked: str) -> Mapping[str, UnixMillis]:
+    found = ((owner, decode_key(data)) for owner, data in rows(connection, asked))
+    return {f"{owner} {key.key_id}": key.changes[0].at for owner, key in found if key.status is KeyStatus.ACTIVE}
 
 
 def _broken(connection: apsw.Connection) -> Sequence[str]:

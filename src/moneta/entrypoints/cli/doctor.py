@@ -1,18 +1,22 @@
 """What ``moneta doctor`` looks at: a table of checks, each with what it found and what to do about it."""
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import IntEnum
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
+from cryptography import x509
 
 from moneta import bootstrap
+from moneta.domain.limits import ENDPOINT_FAILING_S_MAX
 from moneta.domain.retention import DAY_MS
 from moneta.entrypoints.heartbeats import WORKERS, HeartbeatFile
 from moneta.entrypoints.supervisor import StartError, supervisor_lock
@@ -26,7 +30,10 @@ FSYNC_MS_SLOW: Final = 20.0
 WAL_BYTES_LARGE: Final = 256 * 1024**2
 EVENT_WAITS_MS_MAX: Final = 60_000
 DELIVERY_WAITS_MS_MAX: Final = 3_600_000
-KEY_ENDS_DAYS: Final = 30
+FAILING_MS_MAX: Final = 3_600_000
+DAY_S: Final = 24 * 3600
+KEY_AGE_DAYS_MAX: Final = 365
+SHOWN_MAX: Final = 5
 BACKUP_AGE_MS_MAX: Final = 26 * 3_600_000
 URL_TIMEOUT_S: Final = 5
 
@@ -180,11 +187,63 @@ def _processes(it: Patient) -> Verdict:
     return Level.OK, "every process shows signs of life", ""
 
 
+# fmt: off
+ENDS: Final = (
+    # days left, and what to do then; the first row that holds
+    (0,  Level.FAIL, "it has ended: what it signs is refused; replace it now"),
+    (1,  Level.FAIL, "replace it today: what it signs after its end is refused"),
+    (7,  Level.WARN, "replace it this week: what it signs after its end is refused"),
+    (30, Level.WARN, "replace it this month: what it signs after its end is refused"),
+)
+# fmt: on
+
+
+def _end(what: str, until_s: float, now_ms: int) -> Verdict:
+    """Judge something that ends at a moment."""
+    left_s = until_s - now_ms / 1000
+    text = f"{what} ends in {left_s / DAY_S:.0f} days" if left_s > 0 else f"{what} ended {-left_s / DAY_S:.0f} days ago"
+    level, advice = next(((level, advice) for days, level, advice in ENDS if left_s <= days * DAY_S), (Level.OK, ""))
+    return level, text, advice
+
+
 def _key(it: Patient) -> Verdict:
-    days = (it.found.signing_until - it.now // 1000) // (24 * 3600)
-    level = Level.OK if days > KEY_ENDS_DAYS else Level.WARN if days >= 0 else Level.FAIL
-    advice = "" if level is Level.OK else "partners refuse what it signs after its end: it must be replaced before"
-    return level, f"Moneta's signing key ends in {days} days", advice
+    return _end("Moneta's signing key", it.found.signing_until, it.now)
+
+
+def _certificate(it: Patient) -> Verdict:
+    path = it.settings.tls_cert
+    if path is None:
+        return Level.OK, "none: the hub does not end TLS itself", ""
+    try:
+        until = x509.load_pem_x509_certificate(Path(path).read_bytes()).not_valid_after_utc
+    except (OSError, ValueError) as error:
+        return Level.FAIL, f"{path} can't be read: {error}", "start the hub with a certificate that is there"
+    return _end("the TLS certificate", until.timestamp(), it.now)
+
+
+def _partner_keys(it: Patient) -> Verdict:
+    advice = "ask their owners to register new ones and to retire these (docs/partner-guide.md)"
+    return _ages(it.found.partner_keys, it.now, advice)
+
+
+def _identity_keys(it: Patient) -> Verdict:
+    advice = "moneta identity add makes an identity with a new key: have its owner use that one's tokens"
+    return _ages(it.found.identity_keys, it.now, advice)
+
+
+def _ages(registered_at: Mapping[str, int], now_ms: int, advice: str) -> Verdict:
+    """Judge keys that have no end of their own by their age."""
+    days = {name: (now_ms - at) // DAY_MS for name, at in registered_at.items()}
+    old = sorted((name for name in days if days[name] > KEY_AGE_DAYS_MAX), key=lambda name: -days[name])
+    if not old:
+        return Level.OK, f"{len(days)} may sign, the oldest for {max(days.values(), default=0)} days", ""
+    shown = _first(f"{name} for {days[name]} days" for name in old)
+    return Level.WARN, f"{len(old)} of {len(days)} have signed for more than a year: {shown}", advice
+
+
+def _first(texts: Iterable[str]) -> str:
+    shown = list(islice(texts, SHOWN_MAX + 1))
+    return ", ".join(shown[:SHOWN_MAX]) + (" and others" if len(shown) > SHOWN_MAX else "")
 
 
 def _events(it: Patient) -> Verdict:
@@ -215,9 +274,30 @@ def _deliveries(it: Patient) -> Verdict:
 
 def _endpoints(it: Patient) -> Verdict:
     if it.found.disabled:
-        shown = ", ".join(it.found.disabled[:5])
+        shown = _first(it.found.disabled)
         return Level.WARN, f"disabled: {shown}", "ask them to mend it; any change of webhook_url enables it again"
     return Level.OK, "no endpoint is disabled", ""
+
+
+def _failing(it: Patient) -> Verdict:
+    late = {one: since for one, since in it.found.failing.items() if it.now - since > FAILING_MS_MAX}
+    if not late:
+        return Level.OK, f"{len(it.found.failing)} endpoints have failed of late, none for an hour", ""
+    shown = _first(f"{one} since {_moment(at)}, disabled at {_moment(_disabled_at(at))}" for one, at in late.items())
+    return (
+        Level.WARN,
+        f"nothing but failures: {shown}",
+        "moneta deliveries list shows what they answer: ask them to mend it, and to try it by a webhook-test",
+    )
+
+
+def _disabled_at(failing_since: int) -> int:
+    """Return the moment at which the next failed attempt disables an endpoint. See ``domain.endpoints``."""
+    return failing_since + ENDPOINT_FAILING_S_MAX * 1000
+
+
+def _moment(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _retention(it: Patient) -> Verdict:
@@ -258,22 +338,26 @@ def _backups(it: Patient) -> Verdict:
 
 # fmt: off
 CHECKS: Final[dict[str, Callable[[Patient], Verdict]]] = {
-    "store":        _store,
-    "files":        _files,
-    "disk space":   _space,
-    "disk speed":   _speed,
-    "WAL":          _wal,
-    "clock":        _clock,
-    "answer":       _answer,
-    "processes":    _processes,
-    "signing key":  _key,
-    "events":       _events,
-    "dead letters": _dead_letters,
-    "deliveries":   _deliveries,
-    "endpoints":    _endpoints,
-    "retention":    _retention,
-    "settings":     _settings,
-    "backups":      _backups,
+    "store":         _store,
+    "files":         _files,
+    "disk space":    _space,
+    "disk speed":    _speed,
+    "WAL":           _wal,
+    "clock":         _clock,
+    "answer":        _answer,
+    "processes":     _processes,
+    "signing key":   _key,
+    "certificate":   _certificate,
+    "partner keys":  _partner_keys,
+    "identity keys": _identity_keys,
+    "events":        _events,
+    "dead letters":  _dead_letters,
+    "deliveries":    _deliveries,
+    "endpoints":     _endpoints,
+    "failing":       _failing,
+    "retention":     _retention,
+    "settings":      _settings,
+    "backups":       _backups,
 }
 # fmt: on
 
