@@ -3,9 +3,11 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+from moneta.domain.errors import MisconfiguredError
 from moneta.domain.limits import KEEP_ANSWERS_DAYS, KEEP_DEAD_DAYS, KEEP_DELIVERIES_DAYS, KEEP_EVENTS_DAYS
 from moneta.domain.retention import Retention
 
@@ -13,12 +15,63 @@ HOST_DEFAULT: Final = "127.0.0.1"
 PORT_DEFAULT: Final = 8080
 RATE_LIMIT_DEFAULT: Final = 5_000
 RATE_BURST_DEFAULT: Final = 10_000
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 SETTINGS_FILE: Final = "settings.json"
+
+# fmt: off
+AWS_VARIABLES: Final[Mapping[str, str]] = {
+    "region":             "AWS_REGION",
+    "table_prefix":       "MONETA_TABLE_PREFIX",
+    "events_queue_url":   "MONETA_EVENTS_QUEUE_URL",
+    "webhooks_queue_url": "MONETA_WEBHOOKS_QUEUE_URL",
+    "secret_id":          "MONETA_SECRET_ID",
+    "root_key_id":        "MONETA_ROOT_KEY_ID",
+}
+"""The environment variable of each field of ``AwsSettings`` that must be given."""
+# fmt: on
+AWS_ENDPOINT_VARIABLE: Final = "AWS_ENDPOINT_URL"
+
+
+class StoreKind(StrEnum):
+    """Where a hub keeps what it knows."""
+
+    EMBEDDED = "embedded"
+    AWS = "aws"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwsSettings:
+    """What a hub on AWS is made of: the names that the deployed template gave it.
+
+    ``secret_id``: name or ARN of the secret with Moneta's keys. ``root_key_id``: id, ARN or alias of the KMS key that
+    certifies them. ``endpoint_url`` None: the services' own.
+    """
+
+    region: str
+    table_prefix: str
+    events_queue_url: str
+    webhooks_queue_url: str
+    secret_id: str
+    root_key_id: str
+    endpoint_url: str | None = None
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> "AwsSettings":
+        """Return the settings that the variables of a process give.
+
+        Raises:
+            MisconfiguredError: Some are missing or empty; it names them all.
+        """
+        missing = [variable for variable in AWS_VARIABLES.values() if not environ.get(variable)]
+        if missing:
+            raise MisconfiguredError(f"environment: expected {', '.join(missing)}, which the deployed template sets")
+        given = {name: environ[variable] for name, variable in AWS_VARIABLES.items()}
+        return cls(**given, endpoint_url=environ.get(AWS_ENDPOINT_VARIABLE) or None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The settings of an embedded hub. ``docs/settings.md`` has a heading for each; a test compares.
+    """The settings of a hub. ``docs/settings.md`` has a heading for each; a test compares.
 
     ``base_url`` None: the one that the store has. ``log_level``: debug, info, warning or error. ``rate_limit``:
     requests a second of each organization, 0 for any number; ``rate_burst``: how many it may send at once.
@@ -43,6 +96,8 @@ class Settings:
     keep_dead_days: int = KEEP_DEAD_DAYS
     keep_events_days: int = KEEP_EVENTS_DAYS
     keep_answers_days: int = KEEP_ANSWERS_DAYS
+    store: StoreKind = StoreKind.EMBEDDED
+    aws: AwsSettings | None = None
 
     @property
     def retention(self) -> Retention:
@@ -52,6 +107,27 @@ class Settings:
             dead_days=self.keep_dead_days,
             events_days=self.keep_events_days,
             answers_days=self.keep_answers_days,
+        )
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str], *, data_dir: Path) -> "Settings":
+        """Return the settings of a hub on AWS that a function's variables give. ``data_dir``: for what need not last.
+
+        Raises:
+            MisconfiguredError: Some are missing, or say what they can't.
+        """
+        base_url = environ.get("MONETA_BASE_URL")
+        if not base_url:
+            raise MisconfiguredError("environment: expected MONETA_BASE_URL, which the deployed template sets")
+        return cls(
+            data_dir=data_dir,
+            base_url=base_url,
+            allow_http_webhooks=_is_on(environ, "MONETA_ALLOW_HTTP_WEBHOOKS"),
+            allow_private_webhooks=_is_on(environ, "MONETA_ALLOW_PRIVATE_WEBHOOKS"),
+            log_level=_level(environ, "MONETA_LOG_LEVEL"),
+            rate_limit=_number(environ, "MONETA_RATE_LIMIT", RATE_LIMIT_DEFAULT),
+            store=StoreKind.AWS,
+            aws=AwsSettings.from_environment(environ),
         )
 
     def with_days(self, days: Mapping[str, int]) -> "Settings":
@@ -74,5 +150,30 @@ class Settings:
             return cls(data_dir=data_dir)
         known = {one.name for one in fields(cls)}  # another version's file may have others
         members = {name: member for name, member in found.items() if name in known}
+        members["store"] = StoreKind(members.get("store", StoreKind.EMBEDDED))
+        if members.get("aws") is not None:
+            members["aws"] = AwsSettings(**members["aws"])
         paths = {name: Path(members[name]) for name in ("tls_cert", "tls_key") if members.get(name) is not None}
         return cls(**{**members, **paths, "data_dir": data_dir})  # which may have moved
+
+
+def _is_on(environ: Mapping[str, str], variable: str) -> bool:
+    """Tell whether a variable says ``true``. One that is missing, or empty, does not."""
+    given = environ.get(variable, "")
+    if given not in {"", "true", "false"}:
+        raise MisconfiguredError(f"environment: {variable}: expected true or false, got {given[:32]!r}")
+    return given == "true"
+
+
+def _level(environ: Mapping[str, str], variable: str) -> str:
+    given = environ.get(variable) or "info"
+    if given not in LOG_LEVELS:
+        raise MisconfiguredError(f"environment: {variable}: expected {', '.join(LOG_LEVELS)}, got {given[:32]!r}")
+    return given
+
+
+def _number(environ: Mapping[str, str], variable: str, default: int) -> int:
+    given = environ.get(variable) or str(default)
+    if not (given.isascii() and given.isdecimal()):
+        raise MisconfiguredError(f"environment: {variable}: expected a whole number, got {given[:32]!r}")
+    return int(given)

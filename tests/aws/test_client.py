@@ -1,7 +1,13 @@
 """What DynamoDB's errors become, with a client that answers what a test tells it to; nothing is sent."""
 
 import pytest
-from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
+from botocore.exceptions import (
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ReadTimeoutError,
+)
 
 from moneta.adapters.aws import dynamodb
 from moneta.adapters.aws.attributes import pack, unpack
@@ -16,8 +22,9 @@ from moneta.adapters.aws.dynamodb import (
 from moneta.adapters.aws.lifetimes import Lifetimes
 from moneta.adapters.aws.store import DynamoDBStore, make_client
 from moneta.application.ports import Taken
-from moneta.domain.errors import StoreUnavailableError
+from moneta.domain.errors import MisconfiguredError, StoreUnavailableError
 from moneta.domain.retention import Retention
+from tests.aws.key_services import META
 from tests.conformance.builders import NOW, StillClock, new_event, submitted
 
 ITEM = {"event": "mo-1#event-1", "received_at": 7, "raw": b"\x00", "tags": frozenset({"b", "a"}), "attempts": [b"1"]}
@@ -25,6 +32,8 @@ ITEM = {"event": "mo-1#event-1", "received_at": 7, "raw": b"\x00", "tags": froze
 
 class ScriptedClient:
     """Answers each call with the next line of its script: an error is raised, anything else is the answer."""
+
+    meta = META
 
     def __init__(self, *script):
         self._script = list(script)
@@ -85,10 +94,32 @@ def test_what_may_pass_makes_the_store_unavailable(error):
         database(error).get(Table.EVENTS, {"event": "e"})
 
 
-@pytest.mark.parametrize("code", ["ValidationException", "ResourceNotFoundException", "AccessDeniedException"])
-def test_what_is_a_bug_crashes(code):
+def test_what_is_a_bug_crashes():
     with pytest.raises(ClientError):
-        database(refused(code)).get(Table.EVENTS, {"event": "e"})
+        database(refused("ValidationException")).get(Table.EVENTS, {"event": "e"})
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (refused("ResourceNotFoundException"), "table test-events: it is not there .eu-west-1"),
+        (refused("AccessDeniedException"), "table test-events: no permission"),
+        (refused("ExpiredTokenException"), "table test-events: the credentials have expired"),
+        (NoCredentialsError(), "table test-events: Unable to locate credentials"),
+    ],
+    ids=lambda one: "" if isinstance(one, str) else error_name(one),
+)
+def test_what_an_operator_must_mend_is_named_and_keeps_the_message(error, said):
+    with pytest.raises(MisconfiguredError, match=said):
+        database(error).get(Table.EVENTS, {"event": "e"})
+
+
+def test_of_many_tables_all_are_named():
+    writes = [Write(table=one, item={"object": "a"}) for one in (Table.EVENTS, Table.DIRECTORY)]
+    with pytest.raises(MisconfiguredError, match="table test-directory, test-events: it is not there"):
+        database(refused("ResourceNotFoundException")).transact(writes, request_id="r")
+    with pytest.raises(MisconfiguredError, match="table test-events: it is not there"):
+        database(refused("ResourceNotFoundException")).batch_get(Table.EVENTS, [{"event": "e"}])
 
 
 def test_a_put_gives_back_what_stands_there():

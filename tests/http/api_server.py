@@ -2,6 +2,7 @@
 
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 
 import httpx
 
@@ -42,12 +43,14 @@ def show_signs_of_life(folder, test_hub, **beat):
 
 
 @contextmanager
-def serving(folder, *, tls=None, **limits):
+def serving(folder, *, tls=None, signer=None, **limits):
     """Give a hub that answers; ``tls``: the paths of a certificate and its key, and the context that trusts it.
 
-    ``limits``: those of ``WebApp``.
+    ``signer``: another one than ``make_hub``'s. ``limits``: those of ``WebApp``.
     """
     test_hub = make_hub(folder)
+    if signer is not None:
+        test_hub.hub = replace(test_hub.hub, signer=signer)
     show_signs_of_life(folder, test_hub)
     cert, key, context = tls or (None, None, None)
     listener = listening_socket("127.0.0.1", 0)

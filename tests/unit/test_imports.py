@@ -8,7 +8,7 @@ import pytest
 READS_TEMPLATES = {"jsonschema_rs", "ruamel"}
 SERVES = {"litestar", "uvicorn"}
 SENDS = {"pyreqwest"}
-UNUSED = {"httpx", "joserfc", "litestar", "rich"}
+UNUSED = {"botocore", "httpx", "joserfc", "litestar", "rich"}
 
 
 def imported_by(module):
@@ -27,6 +27,7 @@ def imported_by(module):
         ("moneta.entrypoints.http.process", UNUSED | READS_TEMPLATES | SENDS),
         ("moneta.entrypoints.worker.processing", UNUSED | READS_TEMPLATES | SENDS | SERVES),
         ("moneta.entrypoints.worker.delivering", UNUSED | READS_TEMPLATES | SERVES),
+        ("moneta.bootstrap", UNUSED | READS_TEMPLATES | SENDS | SERVES | {"apsw"}),
         ("moneta.entrypoints.supervisor", UNUSED | READS_TEMPLATES | SENDS | SERVES | {"apsw", "cryptography"}),
     ],
 )

@@ -37,6 +37,13 @@ class StoreUnavailableError(TryAgainError):
     """The store could not make it durable: nothing of the batch is known to be kept."""
 
 
+class MisconfiguredError(StoreUnavailableError):
+    """What the hub needs is not there, or does not let it in. The text names it: only an operator can mend it.
+
+    Until then it is as if the store were away: whoever calls is told to come again, and no message is lost.
+    """
+
+
 class StoreVersionError(MonetaError):
     """The store was made by another version of the program than this one can use."""
 

@@ -38,7 +38,7 @@ from moneta.domain.limits import (
 from moneta.entrypoints.listener import allow_connections, listening_socket
 from moneta.entrypoints.logs import configure_logs, spare_rich
 from moneta.entrypoints.pipes import waker
-from moneta.settings import Settings
+from moneta.settings import Settings, StoreKind
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -206,22 +206,26 @@ class _Supervisor:
         return 0
 
     def _prepare(self) -> "FilteringBoundLogger":
-        """Record the base URL in the store, which shows that it is there and of our version; return the logger."""
+        """Record what the hub is started with, which shows that its store is there and is ours; return the logger."""
         spare_rich()
         log = configure_logs(self._settings.log_level, process="supervisor")
-        from moneta.bootstrap import record_base_url  # noqa: PLC0415  # see the module's docstring
-
         if self._settings.otlp_endpoint is not None:
             _prepare_traces(self._settings.otlp_endpoint)
-        base_url = self._settings.base_url or ""
-        before = record_base_url(self._settings.data_dir, base_url)
+        if self._settings.store is StoreKind.EMBEDDED:
+            self._record_base_url(log)
         self._settings.save()
-        if before != base_url:
-            log.warning("base_url_changed", before=before, now=base_url)
         for name in ("allow_http_webhooks", "allow_private_webhooks"):
             if getattr(self._settings, name):
                 log.warning("webhooks_less_safe", setting=name)
         return log
+
+    def _record_base_url(self, log: "FilteringBoundLogger") -> None:
+        from moneta.bootstrap.data_directory import record_base_url  # noqa: PLC0415  # see the module's docstring
+
+        base_url = self._settings.base_url or ""
+        before = record_base_url(self._settings.data_dir, base_url)
+        if before != base_url:
+            log.warning("base_url_changed", before=before, now=base_url)
 
     def _on_stop_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._is_stopping = True

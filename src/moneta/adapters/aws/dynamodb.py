@@ -2,8 +2,7 @@
 
 The rules:
 
-1. Throttling, time-outs and the service's own failures are tried again a bounded number of times with jitter, by
-   botocore, and then become ``StoreUnavailableError``. Anything else that the service says no to is a bug, and crashes.
+1. What becomes of errors is in ``clients``.
 2. A write that was tried again may have been done the first time. Every write is therefore conditional or idempotent,
    and a condition that failed gives back the item that stands there, for its writer to recognise as its own.
 3. In expressions every attribute stands as ``#name`` and every value as ``:name``; many names are reserved words.
@@ -15,35 +14,25 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final, TypedDict, TypeVar, cast
+from typing import Any, Final, TypedDict, TypeVar
 
-from botocore.exceptions import ClientError, HTTPClientError
-from botocore.exceptions import ConnectionError as BotoConnectionError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from moneta.adapters.aws.attributes import Item, Key, Raw, Value, names_in, pack, pack_values, unpack
+from moneta.adapters.aws.clients import CONNECTIONS_MAX, ours
 from moneta.adapters.aws.lifetimes import FORGET_AT, Lifetimes
 from moneta.domain.errors import StoreUnavailableError
 
-THREADS_MAX: Final = 32
+THREADS_MAX: Final = CONNECTIONS_MAX
 BATCH_GET_MAX: Final = 100
 BATCH_TRIES_MAX: Final = 6
 BATCH_WAIT_S: Final = 0.05
 TRANSACTION_ACTIONS_MAX: Final = 100
-SERVER_ERROR: Final = 500
 
 UNAVAILABLE_CODES: Final = frozenset(
-    {
-        "InternalServerError",
-        "LimitExceededException",
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "RequestTimeout",
-        "ServiceUnavailable",
-        "ThrottlingException",
-        "TransactionConflictException",
-        "TransactionInProgressException",
-    }
+    {"ProvisionedThroughputExceededException", "TransactionConflictException", "TransactionInProgressException"}
 )
+"""Beside those of every service."""
 UNAVAILABLE_REASONS: Final = frozenset({"ProvisionedThroughputExceeded", "ThrottlingError"})
 CONDITION_REASONS: Final = frozenset({"None", "ConditionalCheckFailed", "TransactionConflict"})
 """Why an action of a transaction was not done, where all the others give no other reason than these."""
@@ -299,29 +288,36 @@ class DynamoDB:
 
         Raises:
             ConditionFailedError, TransactionFailedError: See there.
-            StoreUnavailableError: The service could not do it, or it is not known whether it did.
+            StoreUnavailableError: The service could not do it, or it is not known whether it did; MisconfiguredError,
+                if it never will, as things are.
         """
         try:
             return dict(getattr(self._client, operation)(**arguments))
         except ClientError as error:
-            raise _translated(error) from error
-        except (HTTPClientError, BotoConnectionError) as error:
-            raise StoreUnavailableError(f"DynamoDB: {operation}: {error}") from error
+            raise _answered(error) or ours(error, self._client, _what(arguments)) or error from error
+        except BotoCoreError as error:
+            raise ours(error, self._client, _what(arguments)) or error from error
 
 
-def _translated(error: Any) -> Exception:  # botocore has no types
-    """Return our error for the service's; itself where it can only be a bug."""
+def _answered(error: Any) -> Exception | None:  # botocore has no types
+    """Return our error for what only DynamoDB says."""
     response: Raw = error.response
     code = str(response.get("Error", {}).get("Code"))
-    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     if code == "ConditionalCheckFailedException":
         return ConditionFailedError(unpack(response["Item"]) if "Item" in response else None)
     reasons = [str(reason.get("Code")) for reason in response.get("CancellationReasons", ())]
     if code == "TransactionCanceledException" and set(reasons) <= CONDITION_REASONS:
         return TransactionFailedError([place for place, why in enumerate(reasons) if why == "ConditionalCheckFailed"])
-    if code in UNAVAILABLE_CODES or status >= SERVER_ERROR or UNAVAILABLE_REASONS & set(reasons):
+    if code in UNAVAILABLE_CODES or UNAVAILABLE_REASONS & set(reasons):
         return StoreUnavailableError(f"DynamoDB: {error.operation_name}: {code}")
-    return cast("Exception", error)  # it was raised
+    return None
+
+
+def _what(arguments: Raw) -> str:
+    """Return which tables a call is about, for a message."""
+    actions = [action for one in arguments.get("TransactItems", ()) for action in one.values()]
+    named = {one["TableName"] for one in (arguments, *actions) if "TableName" in one}
+    return f"table {', '.join(sorted(named.union(arguments.get('RequestItems', ()))))}"
 
 
 def _put_arguments(write: Write) -> Raw:

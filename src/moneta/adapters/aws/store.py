@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from botocore.config import Config
 from botocore.session import Session
 
+from moneta.adapters.aws import clients
 from moneta.adapters.aws.buckets import Calendar
 from moneta.adapters.aws.commits import Commits
 from moneta.adapters.aws.contracts import DynamoDBContractStore
 from moneta.adapters.aws.deliveries import DynamoDBDeliveryStore
 from moneta.adapters.aws.directory import DynamoDBDirectoryStore
-from moneta.adapters.aws.dynamodb import THREADS_MAX, DynamoDB, Table
+from moneta.adapters.aws.dynamodb import DynamoDB, Table
 from moneta.adapters.aws.events import DynamoDBEventStore
 from moneta.adapters.aws.lifetimes import FORGET_AT, DynamoDBRetentionStore, Lifetimes
 from moneta.adapters.aws.relay import DynamoDBRelay
@@ -19,13 +19,8 @@ from moneta.adapters.aws.tables import table_definition
 from moneta.application.ports import Clock
 from moneta.domain.retention import Retention
 
-CONNECT_TIMEOUT_S: Final = 2
-READ_TIMEOUT_S: Final = 5
-TRIES_MAX: Final = 4
 RETENTION_DEFAULT: Final = Retention()
 LOCAL_REGION: Final = "us-east-1"
-LOCAL_CREDENTIALS: Final = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
-"""What DynamoDB Local takes, which looks at no secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +37,8 @@ class DynamoDBStore:
     relay: DynamoDBRelay
 
     @classmethod
-    def connect(cls, endpoint_url: str | None, table_prefix: str, clock: Clock) -> Self:
-        """Return the store whose tables begin with ``table_prefix``. Nothing is asked of the service yet.
-
-        ``endpoint_url``: DynamoDB Local's; None for the service itself, in the region and with the credentials of
-        the environment.
-        """
+    def connect(cls, endpoint_url: str, table_prefix: str, clock: Clock) -> Self:
+        """Return the store on a DynamoDB on this machine. See ``on``."""
         return cls.on(make_client(endpoint_url), table_prefix, clock)
 
     @classmethod
@@ -58,7 +49,7 @@ class DynamoDBStore:
         clock: Clock,
         retention: Retention = RETENTION_DEFAULT,
     ) -> Self:
-        """Return the store on a client. See ``connect``."""
+        """Return the store whose tables begin with ``table_prefix``. Nothing is asked of the service yet."""
         lifetimes = Lifetimes(clock, retention)
         db = DynamoDB(client, prefix=table_prefix, lifetimes=lifetimes)
         calendar = Calendar(db)
@@ -91,17 +82,6 @@ class DynamoDBStore:
         self.db.close()
 
 
-def make_client(endpoint_url: str | None) -> Any:  # botocore has no types
-    """Return a client that tries again, a few times and with jitter, what was throttled, timed out or failed."""
-    config = Config(
-        connect_timeout=CONNECT_TIMEOUT_S,
-        read_timeout=READ_TIMEOUT_S,
-        retries={"mode": "standard", "total_max_attempts": TRIES_MAX},
-        max_pool_connections=THREADS_MAX,
-        parameter_validation=False,  # The service validates too, and refuses what is wrong.
-        tcp_keepalive=True,
-    )
-    if endpoint_url is None:
-        return Session().create_client("dynamodb", config=config)
-    local = config.merge(Config(region_name=LOCAL_REGION, proxies={}))
-    return Session().create_client("dynamodb", endpoint_url=endpoint_url, config=local, **LOCAL_CREDENTIALS)
+def make_client(endpoint_url: str) -> Any:  # botocore has no types
+    """Return a client of a DynamoDB on this machine."""
+    return clients.make_client(Session(), "dynamodb", region=LOCAL_REGION, endpoint_url=endpoint_url)

@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Annotated, Final, Self
 
 import msgspec
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from moneta.adapters.sealing import SEALING_KEY_BYTES, AESGCMSealer
 from moneta.application.ports import PublishedKey
 from moneta.domain.errors import MonetaError, WeakKeyError
 from moneta.domain.identifiers import KeyId, UnixSeconds
@@ -31,10 +30,6 @@ from moneta.signing.keys import PrivateKey, PublicKey, generate, load_pem, parse
 
 SIGNING_KEYS_FILE: Final = "signing-keys.json"
 SEALING_KEY_FILE: Final = "sealing.key"
-
-SEALING_KEY_BYTES: Final = 32
-_NONCE_BYTES: Final = 12
-_SEAL_FORMAT: Final = b"\x01"
 
 
 class KeyFileError(MonetaError):
@@ -191,10 +186,8 @@ def _load(data_dir: Path, expected: PublicKey) -> PrivateKey:
     return key
 
 
-class FileSealer:
-    """See ``ports.Sealer``: AES-256-GCM under the key in ``sealing.key``, a random nonce for each secret.
-
-    Random nonces of 96 bits are safe for 2^32 secrets under one key (NIST SP 800-38D, section 8.3).
+class FileSealer(AESGCMSealer):
+    """See ``ports.Sealer``: under the key in ``sealing.key``.
 
     Raises:
         KeyFileError: The file is missing, not private, or no key.
@@ -205,25 +198,10 @@ class FileSealer:
         key = read_private_file(path)
         if len(key) != SEALING_KEY_BYTES:
             raise KeyFileError(f"{path}: expected {SEALING_KEY_BYTES} bytes, got {len(key)}")
-        self._cipher = AESGCM(key)
+        super().__init__(key)
 
     @classmethod
     def create(cls, data_dir: Path) -> Self:
         """Make the key. Raises FileExistsError if there is one."""
         write_private_file(data_dir / SEALING_KEY_FILE, secrets.token_bytes(SEALING_KEY_BYTES))
         return cls(data_dir)
-
-    def seal(self, plain: bytes) -> bytes:
-        """See Sealer.seal."""
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        return _SEAL_FORMAT + nonce + self._cipher.encrypt(nonce, plain, _SEAL_FORMAT)
-
-    def unseal(self, sealed: bytes) -> bytes:
-        """See Sealer.unseal."""
-        if sealed[:1] != _SEAL_FORMAT:
-            raise ValueError("not sealed by this hub")
-        nonce, encrypted = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
-        try:
-            return self._cipher.decrypt(nonce, encrypted, _SEAL_FORMAT)
-        except (InvalidTag, ValueError) as error:  # ValueError: cut off within the nonce.
-            raise ValueError("not sealed by this hub, or changed since") from error

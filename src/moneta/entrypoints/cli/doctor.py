@@ -16,6 +16,7 @@ import msgspec
 from cryptography import x509
 
 from moneta import bootstrap
+from moneta.bootstrap import data_directory
 from moneta.domain.limits import ENDPOINT_FAILING_S_MAX
 from moneta.domain.retention import DAY_MS
 from moneta.entrypoints.heartbeats import WORKERS, HeartbeatFile
@@ -85,7 +86,7 @@ def examine(data_dir: Path, *, url: str | None, backups: Path | None) -> Sequenc
     patient = Patient(
         data_dir=data_dir,
         settings=Settings.last(data_dir),
-        found=bootstrap.examine_store(data_dir),
+        found=data_directory.examine_store(data_dir),
         now=bootstrap.system_clock().now_ms(),
         is_running=_is_running(data_dir),
         url=url,
@@ -321,7 +322,7 @@ def _settings(it: Patient) -> Verdict:
 def _backups(it: Patient) -> Verdict:
     if it.backups is None:
         return Level.OK, "not asked: give --backups", ""
-    made = [bootstrap.backup_moment(path.parent) for path in it.backups.glob("*/manifest.json")]
+    made = [data_directory.backup_moment(path.parent) for path in it.backups.glob("*/manifest.json")]
     if not made:
         return (
             Level.WARN,

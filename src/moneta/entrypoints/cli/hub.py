@@ -7,6 +7,7 @@ from moneta.application import identities
 from moneta.application.documents import to_json
 from moneta.application.ports import IdentityRole
 from moneta.application.templates import publish_built_ins
+from moneta.bootstrap import data_directory
 from moneta.domain.errors import Refused
 from moneta.domain.identifiers import OrganizationId, is_chosen_id
 from moneta.domain.ijson import parse
@@ -20,12 +21,12 @@ def initialize(data_dir: Path, *, base_url: str, operator: str) -> str:
 
     What broke off can be run again: it makes what is not there yet.
     """
-    bootstrap.create_embedded(data_dir, base_url=base_url)
+    data_directory.create_embedded(data_dir, base_url=base_url)
     with bootstrap.embedded(Settings(data_dir=data_dir)) as hub:
         if hub.directory.identities():
             raise CommandError(f"{data_dir} holds a hub already; start it with: moneta up --data {data_dir}")
         publish_built_ins(hub, bootstrap.builtin_template_payloads())
-        key = bootstrap.new_identity_key(data_dir, operator).public
+        key = data_directory.new_identity_key(data_dir, operator).public
         identities.add_identity(hub, identity_id=OrganizationId(operator), role=IdentityRole.OPERATOR, key=key)
         return hub.signer.current().public.key_id
 
@@ -37,7 +38,7 @@ def add_identity(data_dir: Path, identity_id: str, role: str, jwk_file: Path | N
     with bootstrap.embedded(Settings(data_dir=data_dir)) as hub:
         if any(one.identity_id == identity_id for one in hub.directory.identities()):
             raise CommandError(f"identity {identity_id} is there already; name another with --id")
-        key = _public_key(jwk_file) if jwk_file else bootstrap.new_identity_key(data_dir, identity_id).public
+        key = _public_key(jwk_file) if jwk_file else data_directory.new_identity_key(data_dir, identity_id).public
         added = identities.add_identity(hub, identity_id=OrganizationId(identity_id), role=IdentityRole(role), key=key)
     return to_json(added.body).decode()
 

@@ -8,17 +8,27 @@ import typer
 
 from moneta.entrypoints.cli.options import (
     DataDir,
+    Endpoint,
     KeepAnswers,
     KeepDead,
     KeepDeliveries,
     KeepEvents,
     OTLPEndpoint,
+    TablePrefix,
     TraceRatio,
     checked_base_url,
     examples,
     keep_days,
 )
-from moneta.settings import HOST_DEFAULT, PORT_DEFAULT, RATE_BURST_DEFAULT, RATE_LIMIT_DEFAULT, Settings
+from moneta.settings import (
+    HOST_DEFAULT,
+    PORT_DEFAULT,
+    RATE_BURST_DEFAULT,
+    RATE_LIMIT_DEFAULT,
+    AwsSettings,
+    Settings,
+    StoreKind,
+)
 
 OPERATOR = "operator"
 
@@ -52,6 +62,7 @@ def add_to(app: typer.Typer) -> None:
             "moneta up --data hub --port 9000 --allow-http-webhooks --allow-private-webhooks",
             "moneta up --data hub --host 0.0.0.0 --port 443 --base-url https://hub.example "
             "--tls-cert cert.pem --tls-key key.pem",
+            "moneta up --data local --store aws --endpoint http://127.0.0.1:4566 --table-prefix moneta-local-",
         ),
     )(up)
     app.command("demo", epilog=examples("moneta demo", "moneta demo --keep demo"))(demo)
@@ -121,6 +132,11 @@ def up(
     keep_dead: KeepDead = None,
     keep_events: KeepEvents = None,
     keep_answers: KeepAnswers = None,
+    store: Annotated[
+        StoreKind, typer.Option(metavar="|".join(StoreKind), help="Where the hub keeps what it knows.")
+    ] = StoreKind.EMBEDDED,
+    endpoint: Endpoint = None,
+    table_prefix: TablePrefix = None,
 ) -> None:
     """Serve the hub, until SIGTERM or Ctrl-C. Prints one line, `ready <base URL>`, when it takes requests."""
     from moneta.entrypoints.supervisor import supervise  # noqa: PLC0415  # see the package's docstring
@@ -141,13 +157,20 @@ def up(
         rate_burst=rate_burst,
         otlp_endpoint=otlp_endpoint,
         trace_ratio=trace_ratio,
-        **keep_days(deliveries=keep_deliveries, dead=keep_dead, events=keep_events, answers=keep_answers),
-    )
+        store=store,
+        aws=_aws_settings(endpoint, table_prefix) if store is StoreKind.AWS else None,
+    ).with_days(keep_days(deliveries=keep_deliveries, dead=keep_dead, events=keep_events, answers=keep_answers))
     _ = settings.retention  # said here, and not by the process that would die of it
     for path in (settings.tls_cert, settings.tls_key):
         if path is not None:
             path.open("rb").close()  # said here, by name, and not by the web process that would die of it
     raise typer.Exit(supervise(settings, on_ready=lambda url: typer.echo(f"ready {url}")))
+
+
+def _aws_settings(endpoint: str | None, table_prefix: str | None) -> AwsSettings:
+    from moneta.bootstrap import deployment  # noqa: PLC0415  # see the package's docstring
+
+    return deployment.find(endpoint_url=endpoint, table_prefix=table_prefix)
 
 
 def demo(

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from moneta import bootstrap
+from moneta.bootstrap import data_directory
 from moneta.domain.retention import Past
 from moneta.entrypoints.cli.progress import progress
 from moneta.entrypoints.forgetting import forget_slowly
@@ -29,7 +30,7 @@ class Report:
 def migrate(data_dir: Path, *, keeps_copy: bool) -> tuple[bool, Path | None]:
     """Bring an older store forward; tell whether there was anything to do, and where the older one is kept."""
     with supervisor_lock(data_dir), progress() as on_progress:
-        return bootstrap.migrate_embedded(data_dir, keeps_copy=keeps_copy, on_progress=on_progress)
+        return data_directory.migrate_embedded(data_dir, keeps_copy=keeps_copy, on_progress=on_progress)
 
 
 def retention(data_dir: Path, days: Mapping[str, int], *, is_trial: bool) -> Mapping[Past, int]:
@@ -47,21 +48,21 @@ def retention(data_dir: Path, days: Mapping[str, int], *, is_trial: bool) -> Map
 def back_up(data_dir: Path, out: Path, *, with_keys: bool) -> Report:
     """Make a backup."""
     with progress() as on_progress:
-        manifest = bootstrap.back_up(data_dir, out, with_keys=with_keys, on_progress=on_progress)
+        manifest = data_directory.back_up(data_dir, out, with_keys=with_keys, on_progress=on_progress)
     return _report(f"backed up {data_dir} to {out}", manifest)
 
 
 def verify_backup(folder: Path, *, is_quick: bool) -> Report:
     """Check a backup."""
     with progress() as on_progress:
-        manifest = bootstrap.verify_backup(folder, is_quick=is_quick, on_progress=on_progress)
+        manifest = data_directory.verify_backup(folder, is_quick=is_quick, on_progress=on_progress)
     return _report(f"sound: {folder}", manifest)
 
 
 def restore(folder: Path, data_dir: Path) -> Report:
     """Put a backup in a new data directory."""
     with progress() as on_progress:
-        manifest = bootstrap.restore_backup(folder, data_dir, on_progress=on_progress)
+        manifest = data_directory.restore_backup(folder, data_dir, on_progress=on_progress)
     return _report(f"restored {folder} to {data_dir}", manifest)
 
 

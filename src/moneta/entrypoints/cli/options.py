@@ -15,6 +15,7 @@ from moneta.domain.limits import (
     KEEP_EVENTS_DAYS,
     KEEP_EVENTS_DAYS_MIN,
 )
+from moneta.settings import AWS_ENDPOINT_VARIABLE, AWS_VARIABLES
 
 TOKEN_VARIABLE = "MONETA_TOKEN"  # noqa: S105  # the name of a variable, no token
 
@@ -45,6 +46,25 @@ Token = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print the document that the matching GET answers.")]
 Limit = Annotated[int | None, typer.Option("--limit", metavar="1..200", help="At most so many; 50 if not given.")]
 Cursor = Annotated[str | None, typer.Option("--cursor", metavar="TEXT", help="Where the page before ended.")]
+
+Endpoint = Annotated[
+    str | None,
+    typer.Option(
+        "--endpoint",
+        metavar="URL",
+        envvar=AWS_ENDPOINT_VARIABLE,
+        help="With --store aws: where the services are, for emulators; AWS's own if not given.",
+    ),
+]
+TablePrefix = Annotated[
+    str | None,
+    typer.Option(
+        "--table-prefix",
+        metavar="TEXT",
+        envvar=AWS_VARIABLES["table_prefix"],
+        help="With --store aws: what the names of tables, queues and keys begin with: the stack's name and a hyphen.",
+    ),
+]
 
 HubUrl = Annotated[
     str,

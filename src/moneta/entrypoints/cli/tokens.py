@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from moneta import bootstrap
+from moneta.bootstrap import data_directory
 from moneta.domain.identifiers import UnixSeconds, is_chosen_id
 from moneta.entrypoints.cli.failures import CommandError
 from moneta.signing.statements import SigningKey
@@ -14,10 +15,10 @@ TOKEN_ID_BYTES: Final = 16
 
 def identity_token(data_dir: Path, identity_id: str, *, lifetime_s: int) -> str:
     """Return a token of a configured identity whose key is in the data directory."""
-    base_url = bootstrap.stored_base_url(data_dir)
+    base_url = data_directory.stored_base_url(data_dir)
     if not is_chosen_id(identity_id):
         raise CommandError(f"--as: {identity_id!r} can't be an identity's id")
-    key = bootstrap.identity_key(data_dir, identity_id)
+    key = data_directory.identity_key(data_dir, identity_id)
     return _token(key, identity_id, base_url, lifetime_s=lifetime_s)
 
 

@@ -13,7 +13,7 @@ import threading
 
 import structlog
 
-from moneta.bootstrap import embedded
+from moneta.bootstrap import opened
 from moneta.entrypoints.http.server import serve
 from moneta.entrypoints.logs import configure_logs
 from moneta.entrypoints.pipes import waker
@@ -28,7 +28,7 @@ def main(settings: Settings, *, lifeline: int, processor: int, deliverer: int, r
     """Serve until told to stop; return the exit code."""
     configure_logs(settings.log_level, process="web")
     threading.Thread(target=_follow, args=(lifeline,), daemon=True, name="lifeline").start()
-    with telemetry_of(settings, Source.WEB) as telemetry, embedded(settings, observer=telemetry.observer) as hub:
+    with telemetry_of(settings, Source.WEB) as telemetry, opened(settings, observer=telemetry.observer) as hub:
         serve(
             hub,
             listener=socket.socket(fileno=listener),

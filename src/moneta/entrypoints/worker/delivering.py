@@ -17,7 +17,7 @@ from typing import Final
 import structlog
 import uvloop
 
-from moneta.bootstrap import embedded, http_sender
+from moneta.bootstrap import http_sender, opened
 from moneta.entrypoints.logs import configure_logs
 from moneta.entrypoints.pipes import waker
 from moneta.entrypoints.telemetry.metrics import Source
@@ -44,7 +44,7 @@ def main(settings: Settings, *, lifeline: int, wake: int, processor: int, ready:
 
 async def _work(settings: Settings, *, lifeline: int, wake: int, processor: int, ready: int) -> None:
     loop = asyncio.get_running_loop()
-    with telemetry_of(settings, Source.DELIVERER) as telemetry, embedded(settings, observer=telemetry.observer) as hub:
+    with telemetry_of(settings, Source.DELIVERER) as telemetry, opened(settings, observer=telemetry.observer) as hub:
         traceparent = None if telemetry.traces is None else telemetry.traces.traceparent
         pump = DeliveryPump(hub, http_sender(settings), on_answer=waker(processor), traceparent=traceparent)
         _on_readable(loop, wake, pump.wake)

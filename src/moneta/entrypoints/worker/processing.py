@@ -12,7 +12,8 @@ from typing import Final
 
 import structlog
 
-from moneta.bootstrap import embedded, reclaim_events
+from moneta.bootstrap import opened
+from moneta.bootstrap.data_directory import reclaim_events
 from moneta.entrypoints.forgetting import Forgetting
 from moneta.entrypoints.logs import configure_logs
 from moneta.entrypoints.pipes import Pipes, waker
@@ -20,7 +21,7 @@ from moneta.entrypoints.telemetry.metrics import Source
 from moneta.entrypoints.telemetry.process import telemetry_of
 from moneta.entrypoints.worker.beats import Beats
 from moneta.entrypoints.worker.processor import Processor
-from moneta.settings import Settings
+from moneta.settings import Settings, StoreKind
 
 LOCK_FILE: Final = "processor.lock"
 
@@ -33,13 +34,14 @@ def main(settings: Settings, *, lifeline: int, wake: int, deliverer: int, ready:
     with (settings.data_dir / LOCK_FILE).open("ab") as file:
         # The processor of a supervisor that was killed may still be at work. Waiting for it makes us the only one.
         fcntl.flock(file, fcntl.LOCK_EX)
-        reclaim_events(settings.data_dir)
+        if settings.store is StoreKind.EMBEDDED:
+            reclaim_events(settings.data_dir)
         _work(settings, Pipes(lifeline=lifeline, wake=wake), deliverer=deliverer, ready=ready)
     return 0
 
 
 def _work(settings: Settings, pipes: Pipes, *, deliverer: int, ready: int) -> None:
-    with telemetry_of(settings, Source.PROCESSOR) as telemetry, embedded(settings, observer=telemetry.observer) as hub:
+    with telemetry_of(settings, Source.PROCESSOR) as telemetry, opened(settings, observer=telemetry.observer) as hub:
         processor = Processor(hub, on_progress=waker(deliverer), wait=pipes.wait)
         pipes.on_stop(processor.stop)
         beats = Beats(settings.data_dir, telemetry.figures, processor.heartbeat, on_asked=pipes.wake)

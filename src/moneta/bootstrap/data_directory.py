@@ -1,74 +1,18 @@
-"""The hub put together: the only place that names an adapter.
+"""What is done to the files of an embedded hub before its processes open it, and beside them."""
 
-What a process does not need, it does not import: reading templates costs 0.3 s of imports, sending 0.1 s, which the
-start of a web process and ``moneta token`` would pay for nothing.
-"""
-
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
-from functools import cached_property, partial
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
 from moneta.adapters.embedded import backup, examination, keyfiles, store
 from moneta.adapters.embedded.backup import Manifest
 from moneta.adapters.embedded.progress import OnProgress
-from moneta.adapters.system import SystemClock, SystemRandomness
-from moneta.application.ports import (
-    UNOBSERVED,
-    Clock,
-    CompiledTemplate,
-    Hub,
-    Observer,
-    Randomness,
-    Sender,
-    TemplateReader,
-)
+from moneta.adapters.system import SystemClock
 from moneta.domain.identifiers import UnixSeconds
-from moneta.domain.template_problems import TemplateProblem
-from moneta.settings import Settings
 from moneta.signing.keys import PrivateKey, generate, load_pem
 
 IDENTITIES_DIR: Final = "identities"
 SIGNING_PERIOD_S: Final = 366 * 24 * 3600
-
-
-@contextmanager
-def embedded(settings: Settings, *, observer: Observer = UNOBSERVED) -> Iterator[Hub]:
-    """Give the hub on an embedded store, and close it at the end of the block. ``observer`` is told what it does.
-
-    Raises:
-        StoreVersionError: The store was made by another version.
-        FileNotFoundError: There is no store in the data directory.
-        KeyFileError: A key file is missing, or open to others.
-    """
-    from moneta.adapters.egress import check_webhook_url  # noqa: PLC0415  # see the module's docstring
-
-    clock = SystemClock()
-    opened = store.EmbeddedStore.open(settings.data_dir, clock=clock, observer=observer)
-    try:
-        yield Hub(
-            base_url=settings.base_url or opened.base_url,
-            clock=clock,
-            randomness=SystemRandomness(),
-            events=opened.events,
-            queue=opened.queue,
-            contracts=opened.contracts,
-            deliveries=opened.deliveries,
-            directory=opened.directory,
-            retention=opened.retention,
-            signer=keyfiles.FileSigner(settings.data_dir),
-            sealer=keyfiles.FileSealer(settings.data_dir),
-            templates=_TemplatesOnDemand(),
-            check_webhook_url=partial(
-                check_webhook_url,
-                allow_http=settings.allow_http_webhooks,
-                allow_private=settings.allow_private_webhooks,
-            ),
-            observer=observer,
-        )
-    finally:
-        opened.close()
 
 
 def create_embedded(data_dir: Path, *, base_url: str) -> None:
@@ -85,13 +29,13 @@ def create_embedded(data_dir: Path, *, base_url: str) -> None:
 
 
 def stored_base_url(data_dir: Path) -> str:
-    """Return the hub's base URL, as it was recorded last. See ``embedded`` for what it raises."""
+    """Return the hub's base URL, as it was recorded last. See ``bootstrap.embedded`` for what it raises."""
     with closing(store.EmbeddedStore.open(data_dir, clock=SystemClock())) as opened:
         return opened.base_url
 
 
 def record_base_url(data_dir: Path, base_url: str) -> str:
-    """Record the hub's base URL, and return the one before. See ``embedded`` for what it raises.
+    """Record the hub's base URL, and return the one before. See ``bootstrap.embedded`` for what it raises.
 
     It is written even if it is the same: the supervisor's first write makes safe, before anybody reads or is told of
     it, what the processes of one that was killed had written and not synced.
@@ -163,53 +107,6 @@ def new_identity_key(data_dir: Path, identity_id: str) -> PrivateKey:
     if not path.exists():
         keyfiles.write_private_file(path, generate("ES256").to_pem())
     return identity_key(data_dir, identity_id)
-
-
-def http_sender(settings: Settings) -> Sender:
-    """Return the sender of webhooks."""
-    from moneta.adapters.http_sender import HTTPSender  # noqa: PLC0415  # see the module's docstring
-
-    return HTTPSender(allow_http=settings.allow_http_webhooks, allow_private=settings.allow_private_webhooks)
-
-
-def template_reader() -> TemplateReader:
-    """Return what reads templates."""
-    from moneta.adapters.template_reader import YAMLTemplateReader  # noqa: PLC0415  # see the module's docstring
-
-    return YAMLTemplateReader()
-
-
-class _TemplatesOnDemand:
-    """See ``ports.TemplateReader``. Made at its first use, which in a web process comes late or never."""
-
-    @cached_property
-    def _reader(self) -> TemplateReader:
-        return template_reader()
-
-    def lint(self, payload: bytes) -> Sequence[TemplateProblem]:
-        """See TemplateReader.lint."""
-        return self._reader.lint(payload)
-
-    def compile(self, payload: bytes) -> CompiledTemplate:
-        """See TemplateReader.compile."""
-        return self._reader.compile(payload)
-
-
-def builtin_template_payloads() -> Sequence[bytes]:
-    """Return the YAML of each template that ships."""
-    from moneta.adapters.template_reader import builtin_templates  # noqa: PLC0415  # see the module's docstring
-
-    return builtin_templates()
-
-
-def system_clock() -> Clock:
-    """Return the wall clock."""
-    return SystemClock()
-
-
-def system_randomness() -> Randomness:
-    """Return the system's generator."""
-    return SystemRandomness()
 
 
 def _identity_path(data_dir: Path, identity_id: str) -> Path:

@@ -1,0 +1,123 @@
+"""How the hub's keys come into its secret, and how Moneta's signing key is changed without a gap.
+
+Each is one write of the secret, of what was read before (``HubSecret.write``): whoever dies in between has changed
+nothing, and whoever runs it again finds what was done.
+"""
+
+import secrets
+import uuid
+from dataclasses import dataclass, replace
+from typing import Final
+
+from moneta.adapters.aws.certificates import KMSRootKey, certify, certify_root, is_certificate_of
+from moneta.adapters.aws.hub_secret import ROTATION_LEAD_S, ROTATION_OVERLAP_S, HubKeys, HubSecret
+from moneta.adapters.sealing import SEALING_KEY_BYTES
+from moneta.application.ports import PublishedKey
+from moneta.domain.identifiers import UnixSeconds
+from moneta.signing.keys import PrivateKey, generate
+
+SIGNING_PERIOD_S: Final = 366 * 24 * 3600
+VERSIONS: Final = uuid.UUID("4d6f6e65-7461-5365-6372-657456657273")
+"""The name space of the secret's versions (RFC 9562, section 5.5): each is named by the one before it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rotation:
+    """What came of it. ``key`` signs from its ``not_before`` on; ``is_new``: made now, and not found."""
+
+    key: PublishedKey
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyCustody:
+    """Makes keys, has them certified by ``root``, and keeps them in ``secret``. ``base_url``: what they sign for."""
+
+    secret: HubSecret
+    root: KMSRootKey
+    base_url: str
+
+    def make_first(self, *, now: UnixSeconds) -> Rotation:
+        """Give the secret its first keys, unless it has some.
+
+        Raises:
+            MisconfiguredError: The secret is not there, is no hub's, or may not be read and written.
+            StoreUnavailableError: It is not known to be written; run it again.
+        """
+        version_id, text = self.secret.read_text()
+        if text is not None:
+            return Rotation(key=self.secret.read().keys.signing(now), is_new=False)
+        key = generate("ES256")
+        published = self._certified(key, begins=now, root_certificate=None, now=now)
+        keys = HubKeys(
+            published=(published,),
+            private={key.public.key_id: key},
+            sealing_key=secrets.token_bytes(SEALING_KEY_BYTES),
+        )
+        self._write(keys, instead_of=version_id)
+        return Rotation(key=published, is_new=True)
+
+    def rotate(self, *, now: UnixSeconds, is_compromised: bool = False) -> Rotation:
+        """Make the next signing key, unless one waits for its time already.
+
+        It signs ``ROTATION_LEAD_S`` from now. ``is_compromised``: at once, since the key before it is revoked now, and
+        so is one that waits.
+
+        Raises:
+            MisconfiguredError, StoreUnavailableError: See ``make_first``.
+        """
+        read = self.secret.read()
+        newest = read.keys.published[0]
+        if newest.not_before > now and not is_compromised:
+            return Rotation(key=newest, is_new=False)
+        begins = now if is_compromised else _begin_of_next(newest, now)
+        key = generate("ES256")
+        published = self._certified(key, begins=begins, root_certificate=newest.certificates[-1], now=now)
+        keys = _revoked(read.keys, now) if is_compromised else _ending(read.keys, begins)
+        self._write(
+            replace(keys, published=(published, *keys.published), private={key.public.key_id: key, **keys.private}),
+            instead_of=read.version_id,
+        )
+        return Rotation(key=published, is_new=True)
+
+    def _certified(
+        self, key: PrivateKey, *, begins: UnixSeconds, root_certificate: bytes | None, now: UnixSeconds
+    ) -> PublishedKey:
+        ends = UnixSeconds(begins + SIGNING_PERIOD_S)
+        if root_certificate is None or not is_certificate_of(root_certificate, self.root, until=ends):
+            root_certificate = certify_root(self.root, now=now)
+        published = PublishedKey(public=key.public, not_before=begins, expires_at=ends)
+        return replace(published, certificates=certify(published, self.root, root_certificate, base_url=self.base_url))
+
+    def _write(self, keys: HubKeys, *, instead_of: str) -> None:
+        version_id = str(uuid.uuid5(VERSIONS, f"{self.secret.what} after {instead_of}"))
+        self.secret.write(keys, version_id=version_id)
+
+
+def _begin_of_next(newest: PublishedKey, now: UnixSeconds) -> UnixSeconds:
+    """Return when the next key signs: late enough for everybody to have seen it, unless nothing can sign till then."""
+    lead = UnixSeconds(now + ROTATION_LEAD_S)
+    return lead if newest.expires_at > lead and newest.revoked_at is None else now
+
+
+def _ending(keys: HubKeys, begins: UnixSeconds) -> HubKeys:
+    """Return the keys with an end to the current one's period, and without the private halves that are over."""
+    current, *older = keys.published
+    ends = UnixSeconds(min(current.expires_at, begins + ROTATION_OVERLAP_S))
+    return replace(
+        keys,
+        published=(replace(current, expires_at=ends), *older),
+        private={one: private for one, private in keys.private.items() if one == current.public.key_id},
+    )
+
+
+def _revoked(keys: HubKeys, now: UnixSeconds) -> HubKeys:
+    """Return the keys with every one revoked whose private half stood in the secret, and without those."""
+    return replace(
+        keys,
+        published=tuple(
+            replace(one, revoked_at=now) if one.public.key_id in keys.private and one.revoked_at is None else one
+            for one in keys.published
+        ),
+        private={},
+    )

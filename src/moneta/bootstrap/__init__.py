@@ -1,0 +1,181 @@
+"""The hub put together: the only package that names an adapter.
+
+What a process does not need, it does not import: an adapter's family is imported when a hub is made of it, reading
+templates costs 0.3 s of imports, sending 0.1 s, which the start of a web process and ``moneta token`` would pay for
+nothing. What is done to the files of an embedded hub, before and beside it, is in ``data_directory``.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property, partial
+
+from moneta.adapters.system import SystemClock, SystemRandomness
+from moneta.application.ports import (
+    UNOBSERVED,
+    Clock,
+    CompiledTemplate,
+    DeliveryLines,
+    EventQueue,
+    Hub,
+    Observer,
+    QueueMessages,
+    Randomness,
+    Sender,
+    Serverless,
+    TemplateReader,
+)
+from moneta.domain.errors import MisconfiguredError
+from moneta.domain.template_problems import TemplateProblem
+from moneta.settings import Settings, StoreKind
+
+
+@contextmanager
+def opened(settings: Settings, *, observer: Observer = UNOBSERVED) -> Iterator[Hub]:
+    """Give the hub on the store that the settings name. See ``embedded`` and ``aws`` for what they raise."""
+    if settings.store is StoreKind.EMBEDDED:
+        with embedded(settings, observer=observer) as hub:
+            yield hub
+    else:
+        with aws(settings, observer=observer, announces=False) as serverless:
+            yield serverless.hub
+
+
+@contextmanager
+def embedded(settings: Settings, *, observer: Observer = UNOBSERVED) -> Iterator[Hub]:
+    """Give the hub on an embedded store, and close it at the end of the block. ``observer`` is told what it does.
+
+    Raises:
+        StoreVersionError: The store was made by another version.
+        FileNotFoundError: There is no store in the data directory.
+        KeyFileError: A key file is missing, or open to others.
+    """
+    from moneta.adapters.embedded import keyfiles, store  # noqa: PLC0415  # see the module's docstring
+
+    clock = SystemClock()
+    made = store.EmbeddedStore.open(settings.data_dir, clock=clock, observer=observer)
+    try:
+        yield Hub(
+            base_url=settings.base_url or made.base_url,
+            clock=clock,
+            randomness=SystemRandomness(),
+            events=made.events,
+            queue=made.queue,
+            contracts=made.contracts,
+            deliveries=made.deliveries,
+            directory=made.directory,
+            retention=made.retention,
+            signer=keyfiles.FileSigner(settings.data_dir),
+            sealer=keyfiles.FileSealer(settings.data_dir),
+            templates=_TemplatesOnDemand(),
+            check_webhook_url=_webhook_check(settings),
+            observer=observer,
+        )
+    finally:
+        made.close()
+
+
+@contextmanager
+def aws(settings: Settings, *, observer: Observer = UNOBSERVED, announces: bool) -> Iterator[Serverless]:
+    """Give the hub on AWS with what functions need of it, and close it at the end of the block.
+
+    Nothing is asked of a service before it is needed. ``announces``: what becomes due is announced to whoever is called
+    with it; else whoever delivers looks for it in the store.
+
+    Raises:
+        MisconfiguredError: The settings are not those of a hub on AWS.
+    """
+    from moneta.adapters.aws import hub_secret, store  # noqa: PLC0415  # see the module's docstring
+    from moneta.adapters.aws.clients import Clients  # noqa: PLC0415
+
+    if settings.aws is None or settings.base_url is None:
+        raise MisconfiguredError("settings: expected those of a hub on AWS, with its base URL")
+    clock = SystemClock()
+    clients = Clients(region=settings.aws.region, endpoint_url=settings.aws.endpoint_url)
+    try:
+        made = store.DynamoDBStore.on(clients.of("dynamodb"), settings.aws.table_prefix, clock, settings.retention)
+        queue, messages, lines = _queues(clients, settings.aws, announces)
+        keys = hub_secret.CachedKeys(hub_secret.HubSecret(clients.of("secretsmanager"), settings.aws.secret_id), clock)
+        yield Serverless(
+            hub=Hub(
+                base_url=settings.base_url,
+                clock=clock,
+                randomness=SystemRandomness(),
+                events=made.events,
+                queue=queue,
+                contracts=made.contracts,
+                deliveries=made.deliveries,
+                directory=made.directory,
+                retention=made.retention,
+                signer=hub_secret.SecretsManagerSigner(keys, clock),
+                sealer=hub_secret.SecretsManagerSealer(keys),
+                templates=_TemplatesOnDemand(),
+                check_webhook_url=_webhook_check(settings),
+                observer=observer,
+            ),
+            lines=lines,
+            relay=made.relay,
+            messages=messages,
+        )
+    finally:
+        clients.close()
+
+
+def http_sender(settings: Settings) -> Sender:
+    """Return the sender of webhooks."""
+    from moneta.adapters.http_sender import HTTPSender  # noqa: PLC0415  # see the module's docstring
+
+    return HTTPSender(allow_http=settings.allow_http_webhooks, allow_private=settings.allow_private_webhooks)
+
+
+def template_reader() -> TemplateReader:
+    """Return what reads templates."""
+    from moneta.adapters.template_reader import YAMLTemplateReader  # noqa: PLC0415  # see the module's docstring
+
+    return YAMLTemplateReader()
+
+
+def _webhook_check(settings: Settings) -> Callable[[str], str]:
+    """Return what ``Hub.check_webhook_url`` is."""
+    from moneta.adapters.egress import check_webhook_url  # noqa: PLC0415  # see the module's docstring
+
+    return partial(
+        check_webhook_url, allow_http=settings.allow_http_webhooks, allow_private=settings.allow_private_webhooks
+    )
+
+
+def _queues(*_: object) -> tuple[EventQueue, QueueMessages, DeliveryLines]:
+    """Return what is on SQS."""
+    raise MisconfiguredError("the hub on AWS: its queues are not there yet")
+
+
+class _TemplatesOnDemand:
+    """See ``ports.TemplateReader``. Made at its first use, which in a web process comes late or never."""
+
+    @cached_property
+    def _reader(self) -> TemplateReader:
+        return template_reader()
+
+    def lint(self, payload: bytes) -> Sequence[TemplateProblem]:
+        """See TemplateReader.lint."""
+        return self._reader.lint(payload)
+
+    def compile(self, payload: bytes) -> CompiledTemplate:
+        """See TemplateReader.compile."""
+        return self._reader.compile(payload)
+
+
+def builtin_template_payloads() -> Sequence[bytes]:
+    """Return the YAML of each template that ships."""
+    from moneta.adapters.template_reader import builtin_templates  # noqa: PLC0415  # see the module's docstring
+
+    return builtin_templates()
+
+
+def system_clock() -> Clock:
+    """Return the wall clock."""
+    return SystemClock()
+
+
+def system_randomness() -> Randomness:
+    """Return the system's generator."""
+    return SystemRandomness()
