@@ -178,7 +178,7 @@ class OutOfLine(Faulty):
         known = {due.owed.webhook_id for due in taken}
         waiting = self._port.list(DeliveryQuery(visible_to=None, limit=limit, status=DeliveryStatus.PENDING)).items
         behind = [one for one in waiting if not one.attempts and one.owed.webhook_id not in known]
-        return [*taken, *(DueDelivery(owed=one.owed, attempts_done=0) for one in behind[:1])]
+        return [*taken, *(DueDelivery(owed=one.owed, attempts_done=0, due_at=now) for one in behind[:1])]
 
 
 class ExpiryOvertakes(Faulty):

@@ -8,6 +8,7 @@ disk that orders nothing:
 2. A deleted file may come back as it was, until another of its name is synced.
 3. A sync that fails loses what it should have written for good: the pages count as clean, and a later one says nothing.
 4. A killed process loses nothing that it wrote, and makes nothing safe: a power cut may still take it.
+5. What SQLite does not write (what a process has in hand) is never synced: all, nothing or its beginning is left.
 """
 
 import random
@@ -96,14 +97,17 @@ class Disk(apsw.VFS):
 
     def power_cut(self) -> Path:
         """Go on in a new folder with what is left; return the old one, whose open files are nobody's any more."""
-        left = dict(survivors(self, self.chance))
+        left, others = dict(survivors(self, self.chance)), dict(beside(self, self.chance))
         self.contents, self.deleted = {name: Content(bytearray(data)) for name, data in left.items()}, {}
-        return self._move(left)
+        return self._move(left | others)
 
     def kill(self) -> Path:
         """Go on in a new folder with all that was written, synced or not; return the old one."""
-        left = {one.name: one.read_bytes() for one in self.folder.iterdir() if not one.name.endswith("-shm")}
-        return self._move(left)
+        return self._move({one.name: one.read_bytes() for one in self.on_disk()})
+
+    def on_disk(self) -> list[Path]:
+        """Return every file but those that are memory, in a settled order."""
+        return sorted(one for one in self.folder.iterdir() if not one.name.endswith("-shm"))
 
     def _move(self, files: dict[str, bytes]) -> Path:
         before, self.folder = self.folder, self._folder / f"life-{next(self._lives)}"
@@ -271,6 +275,14 @@ def survivors(disk: Disk, chance: random.Random) -> Iterator[tuple[str, bytes]]:
             for offset, data in leave(content.unsynced, chance, until):
                 apply(left, offset, data)
             yield name, bytes(left)
+
+
+def beside(disk: Disk, chance: random.Random) -> Iterator[tuple[str, bytes]]:
+    """Give what is left of the files that SQLite does not write."""
+    for path in disk.on_disk():
+        if path.name not in disk.contents and chance.getrandbits(1):
+            data = path.read_bytes()
+            yield path.name, data[: chance.choice((len(data), chance.randint(0, len(data))))]
 
 
 def _under(name: str, disk: Disk, chance: random.Random) -> Content | None:

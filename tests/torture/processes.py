@@ -8,6 +8,7 @@ import os
 import signal
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import cycle
@@ -15,7 +16,6 @@ from pathlib import Path
 
 from moneta.client.messages import MessageType
 from tests.running_hub import moneta, running_hub, trading, wait_until
-from tests.torture.sections import Deadline, Progress
 from tests.torture.world import Found
 
 NAMES = ("web", "processor", "deliverer", "supervisor")
@@ -26,7 +26,7 @@ PAUSES_S = (0.0, 0.02, 0.1, 0.3)
 SETTLE_S = 180
 
 
-def kills(progress: Progress, *, cycles: int, is_over: Deadline) -> tuple[int, int]:
+def kills(reached: Callable[[int], None], *, cycles: int) -> tuple[int, int]:
     """Kill so many times, then look at every contract; return how many kills there were, and acknowledged events."""
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -37,14 +37,14 @@ def kills(progress: Progress, *, cycles: int, is_over: Deadline) -> tuple[int, i
         sent: list[Future] = []
         done = 0
         for name, pause_s in zip(cycle(NAMES), cycle(PAUSES_S[1:] + PAUSES_S), strict=False):
-            if done >= cycles or is_over():
+            if done >= cycles:
                 break
             sent += [pool.submit(market.submit, f"k-{done}-{number}") for number in range(CONTRACTS)]
             time.sleep(pause_s)
             kill(hub, name)
             wait_until(lambda sent=sent: sum(not one.done() for one in sent) <= THREADS, timeout_s=60)
             done += 1
-            progress(f"{done} kills, {len(sent)} contracts sent")
+            reached(done)
         accepted = [one.result().contract_id for one in sent]
         check(hub, market, accepted)
         return done, len(accepted)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from moneta.application.ports import Hub
 
-PORTS = ("events", "queue", "contracts", "deliveries", "directory", "signer", "sealer", "templates")
+PORTS = ("events", "queue", "contracts", "deliveries", "directory", "retention", "signer", "sealer", "templates")
 
 Reach = Callable[[str], None]
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from moneta.adapters.embedded import database
+from tests.torture.actions import ACTIONS
 from tests.torture.checks import check_end
 from tests.torture.disk import Fault, Operation
 from tests.torture.world import Interrupted, Plant, World
@@ -32,7 +33,7 @@ def world_of(seed: str, plant: Plant | None = None) -> Iterator[World]:
     where = MEMORY_FOLDER if MEMORY_FOLDER.is_dir() else None
     pages, database.CHECKPOINT_PAGES = database.CHECKPOINT_PAGES, CHECKPOINT_PAGES
     with tempfile.TemporaryDirectory(dir=where) as folder:
-        world = World(Path(folder) / "disk", seed, plant=plant)
+        world = World(Path(folder) / "disk", seed, ACTIONS, plant=plant)
         world.disk.insert()
         try:
             yield world

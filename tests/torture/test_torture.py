@@ -1,69 +1,85 @@
-"""The torture's short form: some of everything, and every planted bug. ``make torture`` is the long one."""
+"""That the torture is one: it makes every kind of write, finds what is planted, and plays the same again.
 
+``python -m tests.torture --short`` is what CI tortures with; here a few trials of each of its parts are played.
+"""
+
+import inspect
 import os
+import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, replace
 
 import pytest
 
+from moneta.adapters.embedded.store import EmbeddedStore
 from tests.torture import sections
-from tests.torture.bugs import BUGS, NORMAL
-from tests.torture.storm import EVERYTHING, storm, world_of
-from tests.torture.world import Tally
+from tests.torture.__main__ import SHORT, SHORT_SEED
+from tests.torture.course import TrialFailedError, played
+from tests.torture.storm import world_of
 
-SEED = "ci"
-PLANTED = {**BUGS, "the store is set to NORMAL": NORMAL}
-FIRST = {
-    # the run that finds it is a late one: the short form begins near it
-    "a conflict is written over": 9,
-    "an answer is accepted after its attempt": 4,
-    "a sweep is remembered before it is done": 7,
-    "a failed sync is ignored": 13,
-}
-DIGEST = "import sys; from tests.torture.test_torture import digest; sys.stdout.write(digest())"
-
-
-def never():
-    return False
+TRIALS = [
+    *(f"{SHORT_SEED}/cuts/{number}" for number in range(4)),
+    *sections.faults(SHORT_SEED, scenarios=1, stride=150),
+    *sections.crashes(SHORT_SEED, scenarios=1, stride=150),
+]
+AGAIN = """
+import sys
+from tests.torture.sections import play
+for name in sys.argv[1:]:
+    print(play(name).digests)
+"""
 
 
-def silent(_):
-    pass
+@pytest.mark.parametrize("name", TRIALS)
+def test_nothing_is_lost_and_nothing_happens_twice(name):
+    assert sections.play(name).digests
 
 
-def test_power_cuts_kills_and_a_failing_disk_lose_nothing_and_double_nothing():
-    tally = Tally()
-    sections.cuts(SEED, tally, silent, least=60, is_over=never)
-    assert tally.power_cuts >= 60
-    assert min(tally.accepted, tally.replayed, tally.sent_again, tally.answers_lost, tally.finalized) > 20
+@pytest.mark.parametrize("name", sections.bugs(SHORT_SEED, SHORT.first))
+def test_what_is_planted_is_found(name):
+    assert sections.play(name).bugs == 1
 
 
-def test_an_error_at_a_write_or_a_sync_loses_nothing():
-    done = sections.faults(SEED, Tally(), silent, stride=40, is_over=never)
-    assert min(done["write"], done["sync"]) > 0
+def test_a_crash_between_two_steps_loses_nothing():
+    names = sections.points(SHORT_SEED, 1)
+    assert len(names) > 80
+    assert sections.play(f"{SHORT_SEED}/points/process contracts.commit:after").blows == len(sections.BLOW_KINDS)
 
 
-def test_a_crash_between_any_two_steps_loses_nothing():
-    struck = sections.points(SEED, Tally(), silent, stride=13, is_over=never)
-    assert sum(struck.values()) >= len(struck) - 1
+def test_a_scenario_makes_every_kind_of_write_that_the_store_knows():
+    ports = {field.name: field.type for field in fields(EmbeddedStore)}
+    writes = {
+        f"{name}.{method}"
+        for name in ports.keys() - {"clock", "database"}
+        for method, function in inspect.getmembers(
+            inspect.get_annotations(EmbeddedStore, eval_str=True)[name], callable
+        )
+        if not method.startswith("_") and re.search(r"_database\.write(_unsynced)?\(", inspect.getsource(function))
+    }
+    assert writes == sections.WRITES
 
 
-def test_there_are_more_than_forty_named_points():
-    assert len(sections.all_points(SEED)) > 80
+def test_worlds_play_the_same_again_in_another_process_and_order():
+    names = TRIALS[1:4]
+    command, environment = [sys.executable, "-c", AGAIN, *reversed(names)], {**os.environ, "PYTHONHASHSEED": "17"}
+    again = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert again.stdout.splitlines() == [str(sections.play(name).digests) for name in reversed(names)]
 
 
-@pytest.mark.parametrize("name", PLANTED)
-def test_the_torture_finds(name):
-    assert sections.find_bug(SEED, PLANTED[name], first=FIRST.get(name, 0)) is not None
+def test_a_trial_that_fails_tells_how_to_play_it_again():
+    name = f"{SHORT_SEED}/faults/0/EIO/999999"  # which no scenario comes to
+    with ThreadPoolExecutor(1) as pool, pytest.raises(TrialFailedError, match=f"--world {name}"):
+        list(played(pool, [name]))
 
 
-def digest():
-    with world_of(f"{SEED}/replayed") as world:
-        storm(world, EVERYTHING, count=4)
-        return world.digest.hexdigest()
+def test_a_mistake_of_the_tortures_own_is_not_taken_for_the_hubs():
+    def plant(_world, _process, hub):
+        def take(**_options):
+            raise TypeError("a planted bug that no longer fits the port")
 
+        return replace(hub, queue=type("Port", (), {"take": staticmethod(take), "reclaim": hub.queue.reclaim})())
 
-def test_a_seed_plays_the_same_again_in_another_process():
-    environment = {**os.environ, "PYTHONHASHSEED": "17"}
-    again = subprocess.run([sys.executable, "-c", DIGEST], capture_output=True, text=True, check=True, env=environment)
-    assert again.stdout == digest()
+    with world_of(f"{SHORT_SEED}/mistake", plant) as world, pytest.raises(TypeError):
+        world.live(100)

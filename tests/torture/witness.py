@@ -8,6 +8,7 @@ older one, an id that is taken twice.
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from moneta.application.ports import (
     Attempt,
@@ -27,6 +28,9 @@ from moneta.domain.identifiers import ContractId, EventId, KeyId, OrganizationId
 from moneta.domain.keys import RegisteredKey
 
 EventName = tuple[OrganizationId, EventId]
+
+
+TAKEN = "taken"
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,12 @@ class Witness:
         if self.settled.get(webhook_id, record.status) is not record.status:
             self.complain(f"delivery {webhook_id} was {self.settled[webhook_id]}, and is {record.status}")
 
+    def check_owed_again(self, hub: Hub, webhook_id: WebhookId, attempts_before: int) -> None:
+        """A message that was owed again is still, unless it was tried since."""
+        record = hub.deliveries.find(webhook_id)
+        if record is None or (record.status is not DeliveryStatus.PENDING and len(record.attempts) <= attempts_before):
+            self.complain(f"delivery {webhook_id} was owed again, and is not")
+
     def check_answer(self, hub: Hub, name: EventName) -> None:
         """What a receiver gave in an answer that was recorded is there."""
         if name in self.answers and hub.events.find(*name) is None:
@@ -209,6 +219,18 @@ class _Queue(_Port):
             if held is not None and held.handle == event.handle and now < held.ends_at:
                 witness.event_leases[name] = Lease("", now + delay_s * 1000)
 
+    def bury(self, event, *, reason):
+        held = self._witness.event_leases.get((event.source, event.event_id))
+        if held is not None and held.handle == event.handle:
+            del self._witness.event_leases[event.source, event.event_id]  # before, since its answer may not be heard
+        self._port.bury(event, reason=reason)
+        self._witness.synced()
+
+    def redrive(self, letter_id):
+        letter = self._port.redrive(letter_id)
+        self._witness.synced()
+        return letter
+
 
 class _Contracts(_Port):
     def commit(self, changes):
@@ -264,8 +286,37 @@ class _Deliveries(_Port):
             ahead = line[: line.index(webhook_id)] if webhook_id in line else ()
             if any(one not in witness.settled and self._is_pending(one) for one in ahead):
                 witness.complain(f"delivery {webhook_id} was taken before an older one was settled")
-            witness.delivery_leases[webhook_id] = Lease("", now + lease_s * 1000)
+            witness.delivery_leases[webhook_id] = Lease(TAKEN, now + lease_s * 1000)
         return taken
+
+    def owe(self, owed):
+        self._port.owe(owed)
+        self._witness.synced()
+        note_owed(self._witness, owed)
+
+    def owe_again(self, webhook_ids, *, now):
+        witness = self._witness
+        for webhook_id in webhook_ids:  # before, since its answer may not be heard
+            witness.settled.pop(webhook_id, None)
+            self._bring_forward(webhook_id)
+        count = self._port.owe_again(webhook_ids, now=now)
+        witness.synced()
+        for record in map(self._port.find, webhook_ids):
+            if record.status is DeliveryStatus.PENDING:
+                again = partial(
+                    witness.check_owed_again,
+                    webhook_id=record.owed.webhook_id,
+                    attempts_before=len(record.attempts),
+                )
+                witness.promise(again)
+        return count
+
+    def _bring_forward(self, webhook_id):
+        """Allow that a line's first is tried now, though it was to be tried later."""
+        line = next((one for one in self._witness.lines.values() if webhook_id in one), ())
+        for one in line:
+            if self._witness.delivery_leases.get(one, Lease(TAKEN, UnixMillis(0))).handle != TAKEN:
+                del self._witness.delivery_leases[one]
 
     def _is_pending(self, webhook_id):
         record = self._port.find(webhook_id)  # it may have been settled by a record whose answer nobody heard
@@ -283,6 +334,7 @@ def note_recorded(witness: Witness, result: AttemptResult) -> None:
     webhook_id = result.webhook_id
     witness._unsynced.append(result)
     witness.attempts[webhook_id].append(result.attempt)
+    witness.delivery_leases.pop(webhook_id, None)
     if witness.settled.get(webhook_id) is not DeliveryStatus.DELIVERED:
         if result.status is not DeliveryStatus.PENDING:
             witness.settled[webhook_id] = result.status
