@@ -11,7 +11,7 @@ from itertools import islice
 from tests.torture.sections import play
 from tests.torture.world import Found, Tally
 
-AHEAD = 16
+AHEAD = 6
 """So many trials are given out before the first of them is done: no core waits, and few are played in vain."""
 TOLD_EVERY_S = 2.0
 # fmt: off
@@ -30,14 +30,6 @@ COSTS_S: Mapping[str, float] = {
 
 class UnfinishedError(Exception):
     """The time is over."""
-
-
-class TrialFailedError(Exception):
-    """A trial found something; its message tells how to play it again."""
-
-    def __init__(self, name: str, error: Exception) -> None:
-        command = shlex.join(("python", "-m", "tests.torture", "--world", name))
-        super().__init__(f"{error if isinstance(error, Found) else repr(error)}; to play it again: {command}")
 
 
 class Course:
@@ -84,8 +76,7 @@ def clock(seconds: float) -> str:
 def played(pool: Executor, trials: Iterable[str]) -> Iterator[Tally]:
     """Play trials on all cores, and give what each did, in their order; whoever has enough stops asking.
 
-    Raises:
-        TrialFailedError: One of them found something, or failed by itself.
+    One that found something, or failed by itself, gives what to play again.
     """
     left = iter(trials)
     under_way = deque((name, pool.submit(play, name)) for name in islice(left, AHEAD))
@@ -93,6 +84,11 @@ def played(pool: Executor, trials: Iterable[str]) -> Iterator[Tally]:
         name, result = under_way.popleft()
         try:
             yield result.result()
-        except Exception as error:
-            raise TrialFailedError(name, error) from error
+        except Exception as error:  # noqa: BLE001  # whatever it is, the other trials are played
+            yield Tally(found=[f"{error if isinstance(error, Found) else repr(error)}; again by {again(name)}"])
         under_way.extend((more, pool.submit(play, more)) for more in islice(left, 1))
+
+
+def again(name: str) -> str:
+    """Return the command that plays one trial."""
+    return shlex.join(("python", "-m", "tests.torture", "--world", name))

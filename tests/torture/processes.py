@@ -16,7 +16,7 @@ from pathlib import Path
 
 from moneta.client.messages import MessageType
 from tests.running_hub import moneta, running_hub, trading, wait_until
-from tests.torture.world import Found
+from tests.torture.world import Found, Tally
 
 NAMES = ("web", "processor", "deliverer", "supervisor")
 THREADS = 4
@@ -26,8 +26,8 @@ PAUSES_S = (0.0, 0.02, 0.1, 0.3)
 SETTLE_S = 180
 
 
-def kills(reached: Callable[[int], None], *, cycles: int) -> tuple[int, int]:
-    """Kill so many times, then look at every contract; return how many kills there were, and acknowledged events."""
+def kills(reached: Callable[[int], None], *, cycles: int) -> Tally:
+    """Kill so many times, then look at every contract."""
     with (
         tempfile.TemporaryDirectory() as folder,
         running_hub(Path(folder)) as hub,
@@ -47,7 +47,7 @@ def kills(reached: Callable[[int], None], *, cycles: int) -> tuple[int, int]:
             reached(done)
         accepted = [one.result().contract_id for one in sent]
         check(hub, market, accepted)
-        return done, len(accepted)
+        return Tally(killed=done, accepted=len(accepted))
 
 
 def kill(hub, name: str) -> None:

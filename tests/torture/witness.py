@@ -84,6 +84,12 @@ class Witness:
                 self.answers.discard((result.answer.source, result.answer.event_id))
         self._unsynced.clear()
 
+    def is_behind(self, webhook_id: WebhookId) -> bool:
+        """Tell whether an older message of its line is owed again: it is due when that one is done, and not before."""
+        owed = self.owed.get(webhook_id)
+        line = [] if owed is None else self.lines[owed.contract_id, owed.organization_id]
+        return webhook_id in line and any(one not in self.settled for one in line[: line.index(webhook_id)])
+
     def promise(self, check: Callable[[Hub], None]) -> None:
         """Remember to ask for something the next time that a store is opened."""
         self._fresh.append(check)
@@ -338,7 +344,7 @@ def note_recorded(witness: Witness, result: AttemptResult) -> None:
     if witness.settled.get(webhook_id) is not DeliveryStatus.DELIVERED:
         if result.status is not DeliveryStatus.PENDING:
             witness.settled[webhook_id] = result.status
-        elif webhook_id not in witness.settled and result.retry_at is not None:
+        elif webhook_id not in witness.settled and result.retry_at is not None and not witness.is_behind(webhook_id):
             witness.delivery_leases[webhook_id] = Lease("", result.retry_at)
     witness.promise(lambda hub: witness.check_delivery(hub, webhook_id))
     if result.answer is not None:

@@ -96,7 +96,11 @@ class Tally:
     points: int = 0
     blows: int = 0
     bugs: int = 0
+    filled: int = 0
+    refused: int = 0
+    killed: int = 0
     notes: list[str] = field(default_factory=list)
+    found: list[str] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
 
     def add(self, other: "Tally") -> None:
