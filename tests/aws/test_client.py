@@ -128,6 +128,23 @@ def test_a_put_gives_back_what_stands_there():
     assert db.put_new(Table.EVENTS, {"event": "e"}) is None
 
 
+class LosesAnswers:
+    """Does what it is told, tells nobody, and is asked again by botocore: the condition no longer holds then."""
+
+    def put_item(self, **arguments):
+        raise refused("ConditionalCheckFailedException", Item=arguments["Item"])
+
+    def update_item(self, **arguments):
+        mark = arguments["ExpressionAttributeValues"][":mark"]
+        raise refused("ConditionalCheckFailedException", Item={**pack(ITEM), "mark": mark})
+
+
+def test_a_write_knows_what_its_own_first_try_has_done():
+    db = DynamoDB(LosesAnswers(), prefix="test-", lifetimes=Lifetimes(StillClock(), Retention()))
+    assert db.put_new(Table.EVENTS, {"event": "e"}) is None
+    db.update(Table.EVENTS, {"event": "e"}, "SET #a = :a", values={"a": 1}, condition="attribute_exists(#event)")
+
+
 def test_an_update_of_nothing_fails_with_nothing():
     with pytest.raises(ConditionFailedError) as failure:
         database(refused("ConditionalCheckFailedException")).update(

@@ -6,6 +6,8 @@ DynamoDB's is tested where ``MONETA_DYNAMODB_URL`` says there is one (``make tes
 import os
 import shutil
 import uuid
+import zlib
+from types import SimpleNamespace
 
 import pytest
 
@@ -49,6 +51,20 @@ def aws(clock):
     store.close()
 
 
-@pytest.fixture(params=["embedded", pytest.param("aws", marks=pytest.mark.dynamodb)])
+@pytest.fixture
+def aws_with_faults(aws, request, monkeypatch):
+    """DynamoDB's store while calls are throttled, fail, are done twice, or are done with nobody hearing of it."""
+    from tests.aws.faults import Faults  # noqa: PLC0415  # botocore is installed with the aws extra only
+
+    # Nobody waits between two tries: what comes of them is tested, not when.
+    monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None))
+    Faults(seed=zlib.crc32(request.node.name.encode())).beset(aws.client)
+    return aws
+
+
+ON_AWS = [pytest.param(name, marks=pytest.mark.dynamodb) for name in ("aws", "aws_with_faults")]
+
+
+@pytest.fixture(params=["embedded", *ON_AWS])
 def store(request):
     return request.getfixturevalue(request.param)

@@ -3,12 +3,14 @@
 The rules:
 
 1. What becomes of errors is in ``clients``.
-2. A write that was tried again may have been done the first time. Every write is therefore conditional or idempotent,
-   and a condition that failed gives back the item that stands there, for its writer to recognise as its own.
+2. A write that was tried again may have been done the first time. Every write is therefore conditional or idempotent.
+   One with a condition leaves a *mark* in the item, chosen by chance, so that its own second try, whose condition no
+   longer holds, is known for what it is; else the condition that failed gives back the item that stands there.
 3. In expressions every attribute stands as ``#name`` and every value as ``:name``; many names are reserved words.
 """
 
 import random
+import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +25,8 @@ from moneta.adapters.aws.clients import CONNECTIONS_MAX, ours
 from moneta.adapters.aws.lifetimes import FORGET_AT, Lifetimes
 from moneta.domain.errors import StoreUnavailableError
 
+MARK: Final = "mark"
+MARK_BYTES: Final = 8
 THREADS_MAX: Final = CONNECTIONS_MAX
 BATCH_GET_MAX: Final = 100
 BATCH_TRIES_MAX: Final = 6
@@ -191,19 +195,31 @@ class DynamoDB:
         Raises:
             ConditionFailedError: ``condition`` does not hold, and nothing was changed.
         """
-        write = Write(table=table, item=item, condition=condition, values=values or {})
-        self.call("put_item", table, **_put_arguments(write))
+        mark = secrets.token_bytes(MARK_BYTES)
+        write = Write(table=table, item={**item, MARK: mark}, condition=condition, values=values or {})
+        self._write_once("put_item", table, _put_arguments(write), mark)
 
     def update(
         self, table: Table, key: Key, expression: str, *, values: Mapping[str, Value], condition: str = ""
     ) -> None:
-        """Change attributes of an item.
+        """Change attributes of an item. With a ``condition`` the ``expression`` begins with ``SET``.
 
         Raises:
             ConditionFailedError: ``condition`` does not hold, and nothing was changed.
         """
+        mark = secrets.token_bytes(MARK_BYTES)
+        if condition:
+            expression, values = f"SET #{MARK} = :{MARK}, {expression.removeprefix('SET ')}", {**values, MARK: mark}
         write = Write(table=table, key=key, expression=expression, values=values, condition=condition)
-        self.call("update_item", table, **_update_arguments(write))
+        self._write_once("update_item", table, _update_arguments(write), mark)
+
+    def _write_once(self, operation: str, table: Table, arguments: Raw, mark: bytes) -> None:
+        """Write, and take no notice of a condition that fails since the first try of this very call was done."""
+        try:
+            self.call(operation, table, **arguments)
+        except ConditionFailedError as error:
+            if error.item is None or error.item.get(MARK) != mark:
+                raise
 
     def transact(self, writes: Sequence[Write], *, request_id: str) -> None:
         """Do every write or none. The same ``request_id`` within ten minutes is done once.
