@@ -19,6 +19,7 @@ from typing import Final, TypeAlias
 import msgspec
 from rich.console import Console
 
+from benchmarks.cold import cold_section
 from benchmarks.faults import faults_section
 from benchmarks.flood import flood_section
 from benchmarks.memory import RATE, memory_section
@@ -50,6 +51,7 @@ SHORT: Final[dict[str, Section]] = {
     "echo":     echo_section,
 }
 LONG: Final[dict[str, Section]] = {
+    "cold":     cold_section,
     "faults":   faults_section,
     "flood":    flood_section,
     "overload": overload_section,

@@ -7,6 +7,7 @@ from typing import Final, TypeAlias
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.cold import FUNCTIONS
 from benchmarks.sizes import QUERIES, SIZES
 
 Figure: TypeAlias = float | int | str | None
@@ -105,6 +106,8 @@ LINES: Final = (
          ("memory_start_mb", "memory_first_mb", "memory_max_mb", "memory_last_mb"),              "MB", "200"),
     Line("  slope after the first third",          ("memory_slope_mb_per_h",),                   "MB an hour"),
     Line("  descriptors: first minute, last",      ("descriptors_first", "descriptors_last"),    ""),
+    *(Line(f"cold start of {name}: elapsed, CPU", (f"cold_ms_{name}", f"cold_cpu_ms_{name}"), "ms",
+           "500" if name == "ingestor" else "") for name in FUNCTIONS),
     *(Line(f"{flow} flows accepted, missing, unfinished",
            (f"{flow}_accepted", f"{flow}_missing_in_store", f"{flow}_unfinished_in_store"), "in the store", "0, 0")
       for flow in ("half", "open", "full")),

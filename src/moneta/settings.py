@@ -15,6 +15,7 @@ HOST_DEFAULT: Final = "127.0.0.1"
 PORT_DEFAULT: Final = 8080
 RATE_LIMIT_DEFAULT: Final = 5_000
 RATE_BURST_DEFAULT: Final = 10_000
+TRACE_RATIO_OF_FUNCTIONS: Final = 0.01
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 SETTINGS_FILE: Final = "settings.json"
 
@@ -126,6 +127,8 @@ class Settings:
             allow_private_webhooks=_is_on(environ, "MONETA_ALLOW_PRIVATE_WEBHOOKS"),
             log_level=_level(environ, "MONETA_LOG_LEVEL"),
             rate_limit=_number(environ, "MONETA_RATE_LIMIT", RATE_LIMIT_DEFAULT),
+            otlp_endpoint=environ.get("MONETA_OTLP_ENDPOINT") or None,
+            trace_ratio=_share(environ, "MONETA_TRACE_RATIO", TRACE_RATIO_OF_FUNCTIONS),
             store=StoreKind.AWS,
             aws=AwsSettings.from_environment(environ),
         )
@@ -177,3 +180,14 @@ def _number(environ: Mapping[str, str], variable: str, default: int) -> int:
     if not (given.isascii() and given.isdecimal()):
         raise MisconfiguredError(f"environment: {variable}: expected a whole number, got {given[:32]!r}")
     return int(given)
+
+
+def _share(environ: Mapping[str, str], variable: str, default: float) -> float:
+    given = environ.get(variable) or str(default)
+    try:
+        share = float(given)
+    except ValueError:
+        share = -1.0
+    if not 0.0 <= share <= 1.0:
+        raise MisconfiguredError(f"environment: {variable}: expected a number from 0 to 1, got {given[:32]!r}")
+    return share

@@ -36,7 +36,8 @@ TREE = {
     "entrypoints/supervisor.py": "import subprocess",
     "entrypoints/http/app.py": "import litestar\nfrom moneta import bootstrap\nfrom moneta.entrypoints import answers",
     "entrypoints/worker.py": "from moneta import bootstrap",
-    "entrypoints/aws_lambda/ingest.py": "from moneta import bootstrap",
+    "entrypoints/aws_lambda/ingestor.py": "from moneta import bootstrap",
+    "entrypoints/aws_lambda/management.py": "from moneta.entrypoints.http import app",
     "entrypoints/telemetry/export.py": "from opentelemetry.sdk import trace",
     "entrypoints/cli/main.py": "from moneta.entrypoints import supervisor\nfrom moneta.client import hub",
 }
@@ -59,6 +60,9 @@ VIOLATIONS = (
     ("entrypoints", "entrypoints/cli/main.py",     "from moneta.entrypoints.http import app"),
     ("entrypoints", "entrypoints/supervisor.py",   "from moneta.entrypoints import worker"),
     ("entrypoints", "entrypoints/answers.py",      "from moneta.entrypoints.http import app"),
+    ("entrypoints", "entrypoints/aws_lambda/ingestor.py", "from moneta.entrypoints.http import app"),
+    ("spine",       "entrypoints/aws_lambda/ingestor.py", "import litestar"),
+    ("spine",       "entrypoints/aws_lambda/ingestor.py", "import moneta.entrypoints.http.app"),
     ("botocore",    "adapters/system.py",          "import botocore.session"),
     ("botocore",    "bootstrap/__init__.py",       "import boto3"),
     ("opentelemetry", "adapters/system.py",        "import opentelemetry.trace"),
@@ -99,7 +103,7 @@ def test_a_tree_with_every_allowed_arrow_passes(tmp_path):
 
 
 def test_a_tree_without_the_optional_packages_passes(tmp_path):
-    optional = ("settings", "bootstrap", "entrypoints/worker", "entrypoints/aws_lambda", "entrypoints/supervisor")
+    optional = ("settings", "bootstrap", "entrypoints/worker", "entrypoints/supervisor")
     tree = {name: "" for name in TREE if not name.startswith(optional)}
     assert broken_contracts(plant(tmp_path, tree)) == set()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from moneta.domain.errors import MisconfiguredError
-from moneta.settings import AWS_VARIABLES, AwsSettings, Settings, StoreKind
+from moneta.settings import AWS_VARIABLES, TRACE_RATIO_OF_FUNCTIONS, AwsSettings, Settings, StoreKind
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 
@@ -43,7 +43,13 @@ def from_environment(**changed):
 
 
 def test_a_functions_environment_gives_its_settings():
-    expected = Settings(data_dir=FOLDER, base_url="https://hub.example", store=StoreKind.AWS, aws=AWS)
+    expected = Settings(
+        data_dir=FOLDER,
+        base_url="https://hub.example",
+        store=StoreKind.AWS,
+        aws=AWS,
+        trace_ratio=TRACE_RATIO_OF_FUNCTIONS,
+    )
     assert from_environment() == expected
     assert from_environment(MONETA_ALLOW_HTTP_WEBHOOKS="", MONETA_LOG_LEVEL="") == expected
     more = from_environment(
@@ -52,11 +58,14 @@ def test_a_functions_environment_gives_its_settings():
         MONETA_ALLOW_PRIVATE_WEBHOOKS="false",
         MONETA_LOG_LEVEL="debug",
         MONETA_RATE_LIMIT="7",
+        MONETA_OTLP_ENDPOINT="http://127.0.0.1:4318",
+        MONETA_TRACE_RATIO="0.5",
     )
     assert more.aws is not None
     assert more.aws.endpoint_url == "http://127.0.0.1:4566"
     assert (more.allow_http_webhooks, more.allow_private_webhooks) == (True, False)
     assert (more.log_level, more.rate_limit) == ("debug", 7)
+    assert (more.otlp_endpoint, more.trace_ratio) == ("http://127.0.0.1:4318", 0.5)
 
 
 def test_every_variable_that_is_missing_is_named_at_once():
@@ -75,6 +84,9 @@ def test_every_variable_that_is_missing_is_named_at_once():
         ("MONETA_LOG_LEVEL", "loud"),
         ("MONETA_RATE_LIMIT", "-1"),
         ("MONETA_RATE_LIMIT", "\u0661"),
+        ("MONETA_TRACE_RATIO", "1.1"),
+        ("MONETA_TRACE_RATIO", "nan"),
+        ("MONETA_TRACE_RATIO", "all"),
     ],
 )
 def test_a_variable_that_says_what_it_can_not_is_named(variable, given):
