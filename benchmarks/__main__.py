@@ -36,6 +36,7 @@ from benchmarks.sections import (
 from benchmarks.sizes import size_section
 from benchmarks.slow import slow_section
 from benchmarks.table import print_table, with_ratios
+from benchmarks.traces import traces_section
 
 LATEST: Final = Path(__file__).with_name("latest.json")
 KEPT: Final = Path(".data/benchmark")
@@ -58,6 +59,7 @@ LONG: Final[dict[str, Section]] = {
     "slow":     slow_section,
     "sizes":    size_section,
     "memory":   memory_section,
+    "traces":   traces_section,
 }
 # fmt: on
 # What ``latest.json`` always has, null where it was not measured.

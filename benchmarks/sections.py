@@ -59,7 +59,7 @@ def full_section(folder: Path, on_progress: Tell, seconds: float | None) -> Figu
     """Measure full flows in a closed loop."""
     load = Load(parts=FULL, seconds=seconds or FULL_S, concurrency=FULL_CONCURRENCY)
     with session(folder, on_progress) as running:
-        measured = _closed_loop(running, running.market.signing, load, "full")
+        measured = closed_loop(running, running.market.signing, load, "full")
     figures: Figures = {
         "full_flows_per_s": round(measured.flows_per_s, 1),
         "full_seconds": round(measured.seen.seconds, 1),
@@ -104,7 +104,7 @@ def _side_by_side(running: Session, delay_ms: int, seconds: float) -> Figures:
                 running.hub, running.receiver = process, receiver
                 label = f"{name}, {delay_ms} ms"
                 load = Load(parts=HALF, seconds=seconds, concurrency=HALF_CONCURRENCY)
-                measured = _closed_loop(running, market.silent, load, label, trial_flows=trial_flows)
+                measured = closed_loop(running, market.silent, load, label, trial_flows=trial_flows)
             answers = measured.seen.latencies_ms(measured.seen.answered, measured.seen.scheduled)
             figures |= {
                 f"{name}_flows_per_s{suffix}": round(measured.flows_per_s, 1),
@@ -151,7 +151,7 @@ def _fsyncs(folder: Path, on_progress: Tell) -> Figures:
 
 def _half_loop(running: Session, seconds: float) -> Figures:
     load = Load(parts=HALF, seconds=seconds, concurrency=HALF_CONCURRENCY)
-    measured = _closed_loop(running, running.market.silent, load, "half")
+    measured = closed_loop(running, running.market.silent, load, "half")
     seen = measured.seen
     return {
         "half_flows_per_s": round(measured.flows_per_s, 1),
@@ -202,7 +202,7 @@ def trial_pace(
     return running.measure(trial, replace(load, seconds=TRIAL_S_MAX, warmup_s=TRIAL_WARMUP_S)).flows_per_s
 
 
-def _closed_loop(
+def closed_loop(
     running: Session, publishers: Sequence[Trader], load: Load, label: str, *, trial_flows: int = TRIAL_FLOWS
 ) -> Measured:
     """Run a few flows to warm up and to learn how many the loop will need at their pace, and then as many."""

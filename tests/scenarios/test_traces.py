@@ -5,6 +5,7 @@ import socket
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import httpx
 import pytest
@@ -101,6 +102,11 @@ def test_a_contract_is_one_trace_from_post_to_webhook_across_three_processes(tra
         ("POST webhook", "CLIENT"),
         ("accept answer", "INTERNAL"),
     }
+
+
+def test_the_supervisor_starts_no_thread_for_them(traced):  # it forks
+    hub, _, _ = traced
+    assert len([*Path(f"/proc/{hub.process.pid}/task").iterdir()]) == 1
 
 
 def test_every_process_says_who_it_is(traced):

@@ -200,6 +200,8 @@ def test_a_fault_of_the_traces_stops_nothing(house):
 
 def test_every_attribute_is_documented_and_every_documented_one_is_there(traced):
     traced.submit("e-1")
+    queue = traced.house.hub.queue
+    queue.release(queue.take(limit=10, lease_s=60), delay_s=0)
     traced.house.process()
     traced.deliver(answered(500))
     traced.house.clock.advance(3_600)

@@ -35,7 +35,7 @@ from moneta.entrypoints.telemetry.correlation import (
     trace_id_of,
     try_span,
 )
-from moneta.entrypoints.telemetry.labels import attempt_class, harmless, problem_code
+from moneta.entrypoints.telemetry.labels import harmless, problem_code
 from moneta.entrypoints.telemetry.spans import Attributes, Link, Span, SpanKind, traceparent
 
 RANDOM_BITS: Final = 64
@@ -223,14 +223,14 @@ def _cause(owed: OwedDelivery) -> SpanId | None:
 
 
 def _of_event(event: QueuedEvent) -> Attributes:
-    return {
+    attributes: dict[str, str | int] = {
         **TAKEN,
         "cloudevents.event_id": event.event_id,
         "cloudevents.event_source": event.source,
         "cloudevents.event_type": event.type,
         "moneta.contract.id": event.contract_id,
-        "moneta.event.tries": event.tries,
     }
+    return attributes | {"moneta.event.tries": event.tries} if event.tries > 1 else attributes
 
 
 def _of_change(change: Change) -> Attributes:
@@ -252,7 +252,6 @@ def _of_attempt(due: DueDelivery, result: AttemptResult) -> Attributes:
         "cloudevents.event_id": owed.webhook_id,
         "cloudevents.event_type": owed.type,
         "moneta.organization.id": owed.organization_id,
-        "moneta.attempt.result": attempt_class(attempt),
         "moneta.delivery.status": result.status,
     }
     if owed.contract_id is not None:
