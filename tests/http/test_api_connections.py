@@ -30,6 +30,7 @@ from tests.http.api_server import serving
 
 SKIPPED_S_MAX = 100
 LARGE = b"x" * 30_000_000
+KEPT_BY_THE_KERNEL = b"x" * 1_000_000
 
 
 class SkippingLoop(asyncio.SelectorEventLoop):
@@ -47,7 +48,7 @@ async def echo(scope, receive, send):
     while more:
         message = await receive()
         size, more = size + len(message.get("body", b"")), message.get("more_body", False)
-    body = LARGE if scope["path"] == "/large" else str(size).encode()
+    body = {"/large": LARGE, "/kept": KEPT_BY_THE_KERNEL}.get(scope["path"], str(size).encode())
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
     await send({"type": "http.response.body", "body": body})
 
@@ -179,14 +180,30 @@ def test_an_idle_connection_is_closed_in_the_end():
     guarded(scenario)
 
 
-def test_who_does_not_read_its_answer_is_cut_off():
+@pytest.mark.parametrize("path", [b"/large", b"/kept"])
+def test_who_does_not_read_its_answer_is_cut_off(path):
     async def scenario(connection):
         connection.writer.transport.pause_reading()
-        await connection.send(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        await connection.send(b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path)
         await connection.skip(ANSWER_S_MAX - 1)
         assert connection.is_open
         await connection.skip(2)
         assert not connection.is_open
+        connection.writer.transport.resume_reading()
+        with pytest.raises(ConnectionResetError):
+            await connection.reader.readexactly(len(LARGE))
+
+    guarded(scenario)
+
+
+def test_who_has_read_its_answer_may_be_idle_for_longer():
+    async def scenario(connection):
+        await connection.send(b"GET /kept HTTP/1.1\r\nHost: x\r\n\r\n")
+        head = await connection.reader.readuntil(b"\r\n\r\n")
+        await connection.reader.readexactly(len(KEPT_BY_THE_KERNEL))
+        assert head.startswith(b"HTTP/1.1 200 ")
+        await connection.skip(ANSWER_S_MAX + 1)
+        assert connection.is_open
 
     guarded(scenario)
 

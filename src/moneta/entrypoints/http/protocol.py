@@ -7,6 +7,11 @@ The server looks at the deadlines once a second, so that they cost a request two
 """
 
 import asyncio
+import fcntl
+import socket
+import struct
+import termios
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -29,6 +34,10 @@ from moneta.entrypoints.answers import PROBLEM, Answer
 
 NO_DEADLINE: Final = float("inf")
 
+_INT: Final = struct.Struct("i")
+_RESET: Final = struct.pack("ii", 1, 0)
+"""Linger, and for no time (socket(7))."""
+
 NOT_HTTP: Final = MalformedRequestError(f"the request is not HTTP/1.1 with a head of at most {HEAD_BYTES_MAX} bytes")
 
 
@@ -41,7 +50,10 @@ class FramingError(Exception):
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """One connection. ``reading_by``, ``writing_by``: when the client must have moved on, by the loop's clock."""
+    """One connection. ``reading_by``, ``writing_by``, ``taking_by``: when the client must have moved on.
+
+    By the loop's clock: with what it sends, with an answer that waits for it here, with one that waits in the kernel.
+    """
 
     def __init__(
         self,
@@ -53,6 +65,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self.reading_by = NO_DEADLINE
         self.writing_by = NO_DEADLINE
+        self.taking_by = NO_DEADLINE
         self._is_in_head = False
         self._head_bytes = 0
 
@@ -109,6 +122,7 @@ class GuardedProtocol(HttpToolsProtocol):
             # that nobody can tell where the next request begins (RFC 9110, section 10.1.1).
             self.transport.close()
         super().on_response_complete()
+        self.taking_by = self.loop.time() + ANSWER_S_MAX
         if self.transport.is_closing():
             self._await_reader()
 
@@ -143,17 +157,42 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def close_if_late(self, now: float) -> None:
         """Close the connection if the client has kept the hub waiting."""
-        if now > self.writing_by:
-            self.transport.abort()
+        if now > self.writing_by or self._leaves_its_answer(now):
+            _reset(self.transport)
         elif now > self.reading_by and not self.transport.is_closing():
             self.transport.close()
             self._await_reader()
+
+    def _leaves_its_answer(self, now: float) -> bool:
+        """Tell whether the last answer is still on its way to a client that has had its time; asked once an answer.
+
+        The kernel takes more of an answer than most have, so the server under us sees an idle connection.
+        """
+        if now <= self.taking_by:
+            return False
+        self.taking_by = NO_DEADLINE
+        return _unacknowledged_bytes(self.transport) > 0
 
     def _await_head(self) -> None:
         self.reading_by = self.loop.time() + HEAD_S_MAX
 
     def _await_reader(self) -> None:
         self.writing_by = self.loop.time() + ANSWER_S_MAX
+
+
+def _unacknowledged_bytes(transport: asyncio.Transport) -> int:
+    """Return how much of what was sent the other side has not taken (SIOCOUTQ, tcp(7)); 0 where that can't be told."""
+    with suppress(OSError):
+        asked = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(_INT.size))
+        return int(_INT.unpack(asked)[0])
+    return 0
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    """Close a connection with what waits in it: the kernel would go on offering that to a client for minutes."""
+    with suppress(OSError):
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    transport.abort()
 
 
 def _check_framing(headers: list[tuple[bytes, bytes]], version: str) -> None:
