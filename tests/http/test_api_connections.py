@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -25,6 +26,7 @@ from moneta.domain.limits import (
     REQUEST_S_MAX,
 )
 from moneta.entrypoints.http.protocol import GuardedProtocol
+from moneta.entrypoints.http.server import ACCEPTS_PER_TURN, make_server
 from moneta.entrypoints.listener import listening_socket
 from tests.http.api_server import serving
 
@@ -352,6 +354,45 @@ def test_a_thousand_slow_connections_are_closed_within_15_s(served):
     finally:
         for connection in slow:
             connection.close()
+
+
+def test_connections_that_come_together_are_taken_together():
+    connections, turns, taken_in = 4 * ACCEPTS_PER_TURN, 0, []
+    all_came, all_taken = threading.Event(), threading.Event()
+
+    async def waiting(scope, receive, send):
+        if scope["path"] == "/wait":
+            assert all_came.wait(60)  # the whole loop stands still meanwhile
+            asyncio.get_running_loop().call_soon(count_turn)
+        else:
+            taken_in.append(turns)
+        await echo(scope, receive, send)
+
+    def count_turn():
+        nonlocal turns
+        turns += 1
+        if len(taken_in) < connections:
+            asyncio.get_running_loop().call_soon(count_turn)
+        else:
+            all_taken.set()
+
+    listener = listening_socket("127.0.0.1", 0)
+    address, is_ready = listener.getsockname(), threading.Event()
+    server = make_server(waiting, ready=lambda _port: is_ready.set())
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    with contextlib.ExitStack() as stack:
+        stack.callback(listener.close)
+        stack.callback(thread.join, 10)
+        stack.callback(server.handle_exit, signal.SIGTERM, None)
+        assert is_ready.wait(60)
+        first = stack.enter_context(socket.create_connection(address))
+        first.sendall(GET.replace(b"/", b"/wait", 1))
+        for _ in range(connections):
+            stack.enter_context(socket.create_connection(address)).sendall(GET)
+        all_came.set()
+        assert all_taken.wait(60)
+    assert taken_in[-1] - taken_in[0] < connections / 2
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,13 @@ from moneta.settings import Settings
 
 BACKLOG: int = 2_048
 TICKS_PER_SECOND = 10
+ACCEPTS_PER_TURN = 16
+"""Connections that one turn of the event loop takes.
+
+libuv takes one for each listening descriptor (since 1.46), so that under load, when a turn takes milliseconds, two
+hundred that come together would wait for seconds. So there are as many descriptors of the one socket. Each costs a new
+connection a call to accept(2) that finds nothing.
+"""
 
 
 class GuardedServer(Server):
@@ -56,8 +63,9 @@ class GuardedServer(Server):
 
     @override
     def run(self, sockets: list[socket.socket] | None = None) -> None:
+        doubled = [again for one in sockets or [] for again in (one, *(one.dup() for _ in range(ACCEPTS_PER_TURN - 1)))]
         try:
-            super().run(sockets=sockets)
+            super().run(sockets=doubled or None)
         except OSError as error:
             # uvloop won't close while a TLS handshake is under way. The process ends now, and the handshake with it.
             if error.errno != errno.EBUSY:
