@@ -4,13 +4,17 @@ import uuid
 from dataclasses import replace
 
 import pytest
+from botocore.exceptions import ClientError
 
+from moneta.adapters.aws.dynamodb import Table
+from moneta.adapters.aws.store import DynamoDBStore
 from moneta.application.ports import Change, ContractQuery, DeliveryQuery, DeliveryStatus, EventStatus, EventType
 from tests.aws.conftest import Crash, HookedClient, crash_at
 from tests.conformance.builders import (
     NOW,
     NOW_S,
     PUBLISHER,
+    StillClock,
     declined,
     delivered,
     finalized,
@@ -284,3 +288,13 @@ def test_the_messages_of_an_unfinished_step_go_into_line_before_those_of_the_nex
             assert scenario.listed(store) == ("declined", 2)
         if not is_dead:
             return
+
+
+def test_tables_are_made_and_dropped_once_however_often_a_call_is_tried(client):
+    store = DynamoDBStore.on(client, f"twice-{uuid.uuid4().hex[:12]}-", StillClock())
+    store.create_tables()
+    store.create_tables()
+    store.delete_tables()
+    store.delete_tables()
+    with pytest.raises(ClientError, match="ResourceNotFoundException"):
+        client.describe_table(TableName=store.db.table_name(Table.EVENTS))

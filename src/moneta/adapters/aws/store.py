@@ -1,8 +1,11 @@
 """The DynamoDB store put together: its tables, and the ports that they serve."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
+from botocore.exceptions import ClientError
 from botocore.session import Session
 
 from moneta.adapters.aws import clients
@@ -64,18 +67,21 @@ class DynamoDBStore:
     def create_tables(self) -> None:
         """Make the tables, for tests and local use; the deployed template makes its own."""
         for table in Table:
-            self.client.create_table(**table_definition(table, self.db.table_name(table)))
+            with _done_before("ResourceInUseException"):
+                self.client.create_table(**table_definition(table, self.db.table_name(table)))
         for table in Table:
             self.client.get_waiter("table_exists").wait(TableName=self.db.table_name(table))
-            self.client.update_time_to_live(
-                TableName=self.db.table_name(table),
-                TimeToLiveSpecification={"Enabled": True, "AttributeName": FORGET_AT},
-            )
+            with _done_before("TimeToLive is already enabled"):
+                self.client.update_time_to_live(
+                    TableName=self.db.table_name(table),
+                    TimeToLiveSpecification={"Enabled": True, "AttributeName": FORGET_AT},
+                )
 
     def delete_tables(self) -> None:
         """Drop the tables that ``create_tables`` made."""
         for table in Table:
-            self.client.delete_table(TableName=self.db.table_name(table))
+            with _done_before("ResourceNotFoundException"):
+                self.client.delete_table(TableName=self.db.table_name(table))
 
     def close(self) -> None:
         """Close every connection."""
@@ -85,3 +91,13 @@ class DynamoDBStore:
 def make_client(endpoint_url: str) -> Any:  # botocore has no types
     """Return a client of a DynamoDB on this machine."""
     return clients.make_client(Session(), "dynamodb", region=LOCAL_REGION, endpoint_url=endpoint_url)
+
+
+@contextmanager
+def _done_before(told: str) -> Iterator[None]:
+    """Pass over the error of a call that timed out, was done nevertheless, and is tried again."""
+    try:
+        yield
+    except ClientError as error:
+        if told not in str(error):
+            raise
