@@ -108,7 +108,7 @@ LINES: Final = (
     Line("  descriptors: first minute, last",      ("descriptors_first", "descriptors_last"),    ""),
     *(Line(f"cold start of {name}: elapsed, CPU", (f"cold_ms_{name}", f"cold_cpu_ms_{name}"), "ms",
            "500" if name == "ingestor" else "") for name in FUNCTIONS),
-    *(Line(f"half flows, {shown} traced: CPU; to that of none",
+    *(Line(f"half flows, {shown} traced: CPU, ratio",
            (f"traces_{name}_flows_per_s", f"traces_{name}_cpu_ms_per_flow", f"traces_{name}_cpu_ratio"),
            "/s, ms, times")
       for name, shown in (("off", "none"), ("1_percent", "1 %"), ("all", "all"))),
