@@ -9,6 +9,8 @@ from moneta.application.ports import Answer, DeliveryQuery, DeliveryStatus, Even
 from moneta.domain.errors import StoreUnavailableError
 from moneta.domain.limits import DISPATCH_RECORD_S, SEND_TIMEOUT_S
 from moneta.entrypoints.aws_lambda.dispatcher import RECORD_MS_MIN, Dispatcher
+from moneta.entrypoints.telemetry.correlation import trace_id_of
+from moneta.entrypoints.telemetry.tracing import Traces
 from tests.aws_lambda.loopback import CALLS_MAX, Away, BrokenFor, Crash, Dying, ids, kept
 
 AMPLE_MS = 60_000
@@ -27,6 +29,7 @@ class Receiver:
     async def send(self, request):
         message = json.loads(request.body)
         self.sent.append(message["id"])
+        self.headers = request.headers
         if self.hangs_for and self.hangs_for in message["subject"]:
             await asyncio.Event().wait()
         return self.answer(message)
@@ -84,6 +87,14 @@ def test_a_line_in_which_nothing_is_due_is_done(dispatcher, loopback, owe, recei
     assert dispatch(dispatcher, loopback, batch) == []
     assert dispatch(dispatcher, loopback, batch) == []
     assert len(receiver.sent) == 1
+
+
+def test_a_receiver_is_told_of_the_trace_that_its_message_is_part_of(loopback, owe, receiver):
+    traces = Traces([].append, ratio=1.0)
+    dispatcher = Dispatcher(receiver, traceparent=traces.traceparent)
+    assert dispatch(dispatcher, loopback, loopback.lines(owe("c-1"))) == []
+    dispatcher.close()
+    assert receiver.headers["traceparent"].split("-")[1] == trace_id_of("c-1")
 
 
 def test_an_empty_batch_is_done(dispatcher, loopback):

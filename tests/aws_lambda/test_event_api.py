@@ -12,6 +12,8 @@ from moneta.domain.errors import MisconfiguredError, StoreUnavailableError
 from moneta.domain.limits import EVENT_BYTES_MAX
 from moneta.entrypoints.aws_lambda import authorizer
 from moneta.entrypoints.aws_lambda.ingestor import Ingestor
+from moneta.entrypoints.telemetry.correlation import trace_id_of
+from moneta.entrypoints.telemetry.tracing import Traces
 from tests.aws_lambda.gateway import EventAPI, gateway_event
 from tests.http.api_server import parties, serving
 from tests.http.bad_input import bad_requests
@@ -260,3 +262,18 @@ def test_what_was_answered_is_counted(two):
         "unauthorized",
         1,
     )
+
+
+def test_an_event_that_is_accepted_begins_its_contracts_trace(two):
+    spans = []
+    traces = Traces(spans.append, ratio=1.0)
+    caller = two.api.authorize(gateway_event("POST", "/event", headers=[two.token()]))
+    given = [EVENT_TYPE, ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")]
+    event = gateway_event("POST", "/event", headers=given, body=two.submission("traced"), authorized=caller)
+    one = Ingestor(hub=lambda: two.test_hub.hub, figures=two.api.figures, traces=lambda: traces)
+    assert one.handle(event)["statusCode"] == 202
+    (span,) = spans
+    assert (span.name, span.trace_id) == ("POST /event", trace_id_of("traced"))
+    assert f"{span.link.trace_id:x}" == "af7651916cd43dd8448eb211c80319c"
+    one.handle(gateway_event("POST", "/event", headers=given, body=b"{}", authorized=caller))
+    assert len(spans) == 1

@@ -7,7 +7,7 @@ nothing. What is done to the files of an embedded hub, before and beside it, is 
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property, partial
+from functools import cached_property
 
 from moneta.adapters.system import SystemClock, SystemRandomness
 from moneta.application.ports import (
@@ -135,12 +135,16 @@ def template_reader() -> TemplateReader:
 
 
 def _webhook_check(settings: Settings) -> Callable[[str], str]:
-    """Return what ``Hub.check_webhook_url`` is."""
-    from moneta.adapters.egress import check_webhook_url  # noqa: PLC0415  # see the module's docstring
+    """Return what ``Hub.check_webhook_url`` is. Few processes are ever asked to check one."""
 
-    return partial(
-        check_webhook_url, allow_http=settings.allow_http_webhooks, allow_private=settings.allow_private_webhooks
-    )
+    def check(url: str) -> str:
+        from moneta.adapters.egress import check_webhook_url  # noqa: PLC0415  # see the module's docstring
+
+        return check_webhook_url(
+            url, allow_http=settings.allow_http_webhooks, allow_private=settings.allow_private_webhooks
+        )
+
+    return check
 
 
 def _queues(*_: object) -> tuple[EventQueue, QueueMessages, DeliveryLines]:

@@ -5,6 +5,7 @@ lies with the dead letters. How often it came counts as its tries, as it does in
 after an outage too, so the first bug after a long one may be its last try.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -46,16 +47,18 @@ def _process(serverless: Serverless, records: Sequence[Record]) -> Sequence[str]
     """Return the ids of the messages that must come again."""
     hub = serverless.hub
     read, kept = read_each(serverless.messages.event, records)
-    ids = {event.handle: message_id for message_id, event in read}
+    ids: dict[QueuedEvent, list[str]] = defaultdict(list)
+    for message_id, event in read:
+        ids[event].append(message_id)
 
     def keep(event: QueuedEvent, error: Exception) -> None:
         if not give_back_or_bury(hub, event, error):
-            kept.append(ids[event.handle])
+            kept.extend(ids[event])
 
     again = process_or_return(hub, [event for _, event in read], keep)
     if again:
         hub.queue.release(again, delay_s=0)
-    return [*kept, *(ids[event.handle] for event in again)]
+    return [*kept, *(message_id for event in again for message_id in ids[event])]
 
 
 def _warm_up() -> None:
