@@ -29,7 +29,10 @@ def told_statements(
     operations: int = OPERATIONS,
     clock_s: Callable[[], float] = time.monotonic,
 ) -> Iterator[None]:
-    """Tell of each statement that runs in the block. ``name``: of the whole; ``count``: of its statements."""
+    """Tell of each statement that runs in the block, by its first binding if it has one.
+
+    ``name``: of the whole; ``count``: of its statements.
+    """
     number, written, began_s, statement = 0, 0, clock_s(), ""
 
     def tell() -> bool:
@@ -38,9 +41,9 @@ def told_statements(
         on_progress(f"{name}, {number} of {count}: {shown}{far}, {seconds:.0f} s", 0, 0)
         return False  # or SQLite would give up
 
-    def begins(_cursor: apsw.Cursor, text: str, _bindings: Any) -> bool:  # none here, and apsw has many types for them
+    def begins(_cursor: apsw.Cursor, text: str, bindings: Any) -> bool:  # apsw has many types for them
         nonlocal number, written, began_s, statement
-        number, written, began_s, statement = number + 1, 0, clock_s(), text
+        number, written, began_s, statement = number + 1, 0, clock_s(), str(bindings[0]) if bindings else text
         tell()
         return True
 
