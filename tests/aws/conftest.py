@@ -1,45 +1,16 @@
-"""A DynamoDB store for a module's tests, and clients that fail on purpose."""
+"""The AWS store for a module's tests, and processes that die on purpose."""
 
-import os
 import uuid
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
-from moneta.adapters.aws.store import DynamoDBStore, make_client
 from tests.conformance.builders import StillClock
-
-CONTROL = {"close", "create_table", "delete_table", "get_waiter", "update_time_to_live"}
+from tests.emulated import emulated_services
 
 
 class Crash(BaseException):
     """The process is gone. Nothing in the program may catch it."""
-
-
-class HookedClient:
-    """A client that calls ``before`` and ``after`` with the number of each call of an operation, from 0."""
-
-    def __init__(self, client: Any, *, before: Callable = lambda number: None, after: Callable = lambda number: None):
-        self._client = client
-        self._before = before
-        self._after = after
-        self.operations: list[str] = []
-
-    def __getattr__(self, operation: str) -> Any:
-        call = getattr(self._client, operation)
-        if operation in CONTROL:
-            return call
-
-        def hooked(**arguments: Any) -> Any:
-            number = len(self.operations)
-            self.operations.append(operation)
-            self._before(number)
-            answer = call(**arguments)
-            self._after(number)
-            return answer
-
-        return hooked
 
 
 def crash_at(number: int) -> Callable[[int], None]:
@@ -51,22 +22,13 @@ def crash_at(number: int) -> Callable[[int], None]:
 
 
 @pytest.fixture(scope="module")
-def client():
-    url = os.environ.get("MONETA_DYNAMODB_URL")
-    if url is None:
-        pytest.skip("needs DynamoDB: set MONETA_DYNAMODB_URL")
-    client = make_client(url)
-    yield client
-    client.close()
-
-
-@pytest.fixture(scope="module")
-def prefix(client):
+def prefix():
     prefix = f"aws-{uuid.uuid4().hex[:12]}-"
-    tables = DynamoDBStore.on(client, prefix, StillClock())
-    tables.create_tables()
-    yield prefix
-    tables.delete_tables()
+    with emulated_services(StillClock(), table_prefix=prefix) as services:
+        store = services.store(StillClock())
+        store.create_tables()
+        yield prefix
+        store.delete_tables()
 
 
 @pytest.fixture
@@ -75,6 +37,13 @@ def clock():
 
 
 @pytest.fixture
-def open_store(client, prefix, clock):
-    """Open the store as a new process would, with nothing remembered; the client may be another."""
-    return lambda other=client: DynamoDBStore.on(other, prefix, clock)
+def services(prefix, clock):
+    """The module's tables, and queues of the test's own."""
+    with emulated_services(clock, table_prefix=prefix) as services:
+        yield services
+
+
+@pytest.fixture
+def open_store(services, clock):
+    """Open the store as a new process would, with nothing remembered; the clients may be others."""
+    return lambda other=services: other.store(clock)

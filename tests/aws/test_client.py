@@ -20,7 +20,7 @@ from moneta.adapters.aws.dynamodb import (
     Write,
 )
 from moneta.adapters.aws.lifetimes import Lifetimes
-from moneta.adapters.aws.store import DynamoDBStore, make_client
+from moneta.adapters.aws.store import DynamoDBStore, Names, make_client
 from moneta.application.ports import Taken
 from moneta.domain.errors import MisconfiguredError, StoreUnavailableError
 from moneta.domain.retention import Retention
@@ -67,6 +67,17 @@ def database(*script):
     return DynamoDB(
         ScriptedClient(*script), prefix="test-", lifetimes=Lifetimes(StillClock(), Retention()), batch_wait_s=0
     )
+
+
+def scripted_store(dynamodb, sqs=None):
+    names = Names(
+        table_prefix="test-",
+        events_queue_url="https://sqs.example/1/e",
+        webhooks_queue_url="",
+        region="r",
+        announces=False,
+    )
+    return DynamoDBStore.on(dynamodb, sqs or ScriptedClient(), names, StillClock())
 
 
 def test_an_item_is_read_as_it_was_written():
@@ -219,19 +230,19 @@ def test_of_many_calls_each_is_made_before_an_error_is_raised():
 
 
 def test_an_event_whose_put_was_throttled_is_not_accepted():
-    store = DynamoDBStore.on(ScriptedClient(refused("ThrottlingException"), {}), "test-", StillClock())
+    store = scripted_store(ScriptedClient(refused("ThrottlingException"), {}), sqs=ScriptedClient({}))
     with pytest.raises(StoreUnavailableError):
         store.events.accept([new_event()])
     assert store.events.accept([new_event()]) == [Taken(received_at=NOW, is_replay=False)]
 
 
 def test_a_commit_that_met_a_time_out_is_not_known_to_be_durable():
-    store = DynamoDBStore.on(ScriptedClient(ReadTimeoutError(endpoint_url="")), "test-", StillClock())
+    store = scripted_store(ScriptedClient(ReadTimeoutError(endpoint_url="")))
     with pytest.raises(StoreUnavailableError):
         store.contracts.commit([submitted()])
 
 
 def test_the_client_tries_again_a_bounded_number_of_times():
-    config = make_client("http://127.0.0.1:1").meta.config
+    config = make_client("dynamodb", "http://127.0.0.1:1").meta.config
     assert config.retries == {"mode": "standard", "total_max_attempts": 4}
     assert (config.connect_timeout, config.read_timeout) == (2, 5)

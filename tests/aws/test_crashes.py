@@ -7,14 +7,12 @@ import pytest
 from botocore.exceptions import ClientError
 
 from moneta.adapters.aws.dynamodb import Table
-from moneta.adapters.aws.store import DynamoDBStore
-from moneta.application.ports import Change, ContractQuery, DeliveryQuery, DeliveryStatus, EventStatus, EventType
-from tests.aws.conftest import Crash, HookedClient, crash_at
+from moneta.application.ports import Change, ContractQuery, DeliveryQuery, DeliveryStatus, EventStatus, EventType, Line
+from tests.aws.conftest import Crash, crash_at
 from tests.conformance.builders import (
     NOW,
     NOW_S,
     PUBLISHER,
-    StillClock,
     declined,
     delivered,
     finalized,
@@ -115,10 +113,10 @@ class Rejection(Scenario):
 EVENT_SCENARIOS = [Submission, Completion, Rejection]
 
 
-def crashed_stores(open_store, client, moment):
+def crashed_stores(open_store, services, moment):
     """Give, call by call, a store whose process dies there; ``survived`` says when no call is left to die at."""
     for number in range(CALLS_MAX):
-        yield open_store(HookedClient(client, **{moment: crash_at(number)}))
+        yield open_store(services.hooked(**{moment: crash_at(number)}))
     raise AssertionError(f"the change makes more than {CALLS_MAX} calls")
 
 
@@ -131,24 +129,30 @@ def dies(store, change):
     return False
 
 
+def raws(store):
+    """Take what is in the queue, and return the bytes of each event."""
+    return [event.raw for event in store.queue.take(limit=100, lease_s=1)]
+
+
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("kind", EVENT_SCENARIOS)
-def test_the_same_change_again_completes_it(open_store, client, kind, moment):
-    for crashing in crashed_stores(open_store, client, moment):
+def test_the_same_change_again_completes_it(open_store, services, kind, moment):
+    for crashing in crashed_stores(open_store, services, moment):
         scenario = kind(open_store())
         change = scenario.change()
         is_dead = dies(crashing, change)
         (answer,) = open_store().contracts.commit([change])
         assert answer in ({"committed", "duplicate"} if is_dead else {"duplicate"})
         scenario.check(open_store())
+        assert Line(organization_id=scenario.owed.organization_id, contract_id=scenario.name) in services.announced()
         if not is_dead:
             return
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("kind", [Submission, Completion])
-def test_an_event_that_is_judged_anew_after_its_step_keeps_its_first_outcome(open_store, client, kind, moment):
-    for crashing in crashed_stores(open_store, client, moment):
+def test_an_event_that_is_judged_anew_after_its_step_keeps_its_first_outcome(open_store, services, kind, moment):
+    for crashing in crashed_stores(open_store, services, moment):
         scenario = kind(open_store())
         before = open_store().contracts.read([scenario.name])
         is_dead = dies(crashing, scenario.change())
@@ -166,8 +170,8 @@ def test_an_event_that_is_judged_anew_after_its_step_keeps_its_first_outcome(ope
 
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("kind", EVENT_SCENARIOS)
-def test_the_relay_completes_what_was_committed_and_nothing_else(open_store, client, kind, moment):
-    for crashing in crashed_stores(open_store, client, moment):
+def test_the_relay_completes_what_was_committed_and_nothing_else(open_store, services, kind, moment):
+    for crashing in crashed_stores(open_store, services, moment):
         scenario = kind(open_store())
         before = open_store().contracts.read([scenario.name])
         is_dead = dies(crashing, scenario.change())
@@ -185,9 +189,9 @@ def test_the_relay_completes_what_was_committed_and_nothing_else(open_store, cli
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("kind", [Submission, Completion])
 def test_a_step_that_the_stream_tells_of_is_finished_but_for_what_the_queue_brings_back(
-    open_store, client, kind, moment
+    open_store, services, kind, moment
 ):
-    for crashing in crashed_stores(open_store, client, moment):
+    for crashing in crashed_stores(open_store, services, moment):
         scenario = kind(open_store())
         change = scenario.change()
         before = open_store().contracts.read([scenario.name])
@@ -205,8 +209,8 @@ def test_a_step_that_the_stream_tells_of_is_finished_but_for_what_the_queue_brin
 
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("sweep", ["due_to_expire", "pending_with"])
-def test_an_end_by_a_timer_is_completed_by_the_next_sweep(open_store, client, sweep, moment):
-    for crashing in crashed_stores(open_store, client, moment):
+def test_an_end_by_a_timer_is_completed_by_the_next_sweep(open_store, services, sweep, moment):
+    for crashing in crashed_stores(open_store, services, moment):
         scenario = Submission(open_store())
         open_store().contracts.commit([scenario.change()])
         owed = replace(scenario.owed, webhook_id=f"end-{scenario.name}", revision=2, owed_at=NOW + 1)
@@ -231,8 +235,8 @@ def test_an_end_by_a_timer_is_completed_by_the_next_sweep(open_store, client, sw
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_an_attempt_and_the_event_in_its_answer_are_both_written_in_the_end(open_store, client, moment):
-    for crashing in crashed_stores(open_store, client, moment):
+def test_an_attempt_and_the_event_in_its_answer_are_both_written_in_the_end(open_store, services, moment):
+    for crashing in crashed_stores(open_store, services, moment):
         name = uuid.uuid4().hex
         first = owed_delivery(f"msg-{name}", contract_id=name)
         second = owed_delivery(f"end-{name}", contract_id=name, revision=2, at=NOW + 1)
@@ -249,6 +253,7 @@ def test_an_attempt_and_the_event_in_its_answer_are_both_written_in_the_end(open
         record = store.deliveries.find(first.webhook_id)
         assert (record.status, len(record.attempts)) == (DeliveryStatus.DELIVERED, 1)
         assert store.events.find(PUBLISHER, first.webhook_id).digest == answer.digest
+        assert raws(store) == [answer.raw]
         due = store.deliveries.take_due(now=NOW + 2, limit=1000, lease_s=60)
         assert second in [one.owed for one in due]
         if not is_dead:
@@ -256,7 +261,7 @@ def test_an_attempt_and_the_event_in_its_answer_are_both_written_in_the_end(open
 
 
 @pytest.mark.parametrize("number", range(12))
-def test_a_step_stands_over_a_rejection_that_overtook_it(open_store, client, number):
+def test_a_step_stands_over_a_rejection_that_overtook_it(open_store, services, number):
     """Another worker settles the same event as rejected, at any point of the first one's commit."""
     scenario = Submission(open_store())
 
@@ -264,7 +269,7 @@ def test_a_step_stands_over_a_rejection_that_overtook_it(open_store, client, num
         if at == number:
             open_store().contracts.commit([scenario.again()])
 
-    (answer,) = open_store(HookedClient(client, before=reject)).contracts.commit([scenario.change()])
+    (answer,) = open_store(services.hooked(before=reject)).contracts.commit([scenario.change()])
     store = open_store()
     if store.contracts.read([scenario.name]):
         scenario.check(store)
@@ -274,8 +279,8 @@ def test_a_step_stands_over_a_rejection_that_overtook_it(open_store, client, num
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_the_messages_of_an_unfinished_step_go_into_line_before_those_of_the_next(open_store, client, moment):
-    for crashing in crashed_stores(open_store, client, moment):
+def test_the_messages_of_an_unfinished_step_go_into_line_before_those_of_the_next(open_store, services, moment):
+    for crashing in crashed_stores(open_store, services, moment):
         scenario = Submission(open_store())
         is_dead = dies(crashing, scenario.change())
         store = open_store()
@@ -290,11 +295,12 @@ def test_the_messages_of_an_unfinished_step_go_into_line_before_those_of_the_nex
             return
 
 
-def test_tables_are_made_and_dropped_once_however_often_a_call_is_tried(client):
-    store = DynamoDBStore.on(client, f"twice-{uuid.uuid4().hex[:12]}-", StillClock())
+def test_tables_are_made_and_dropped_once_however_often_a_call_is_tried(services, clock):
+    names = replace(services.names, table_prefix=f"twice-{uuid.uuid4().hex[:12]}-")
+    store = replace(services, names=names).store(clock)
     store.create_tables()
     store.create_tables()
     store.delete_tables()
     store.delete_tables()
     with pytest.raises(ClientError, match="ResourceNotFoundException"):
-        client.describe_table(TableName=store.db.table_name(Table.EVENTS))
+        services.dynamodb.describe_table(TableName=store.db.table_name(Table.EVENTS))

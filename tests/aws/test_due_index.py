@@ -1,14 +1,13 @@
 """What is due to an organization that nothing is taken for is passed over once, and holds up nobody."""
 
 import uuid
+from dataclasses import replace
 
 import pytest
 
 from moneta.adapters.aws.due_index import INDEX_LAG_MS, SWEEP_MS, Bounds, DueIndex
 from moneta.adapters.aws.endpoint_notes import EndpointNotes
-from moneta.adapters.aws.store import DynamoDBStore
 from moneta.application.ports import DeliveryStatus
-from tests.aws.conftest import HookedClient
 from tests.conformance.builders import NOW, owed_delivery, owing, result
 
 pytestmark = pytest.mark.dynamodb
@@ -21,9 +20,16 @@ NOBODY = frozenset()
 
 
 @pytest.fixture
-def store(client, clock):
+def own(services):
+    """The services, on tables that nobody else owes anything in."""
+    names = replace(services.names, table_prefix=f"due-{uuid.uuid4().hex[:12]}-")
+    return replace(services, names=names)
+
+
+@pytest.fixture
+def store(own, clock):
     """A store that nobody else owes anything in."""
-    store = DynamoDBStore.on(client, f"due-{uuid.uuid4().hex[:12]}-", clock)
+    store = own.store(clock)
     store.create_tables()
     owe(store, DEAD, MANY, at=NOW)
     owe(store, OTHER, 1, at=NOW + 1_000)
@@ -100,13 +106,15 @@ def test_what_is_taken_is_not_looked_for_again(store):
     assert index._behind.keys() <= {OTHER}
 
 
-def test_a_look_that_remembers_asks_each_shard_once(client, store):
-    hooked = HookedClient(client)
-    index = index_of(DynamoDBStore.on(hooked, store.db._prefix, store.db._lifetimes._clock))
+def test_a_look_that_remembers_asks_each_shard_once(own, store, clock):
+    hooked = own.hooked()
+    index = index_of(hooked.store(clock))
     looks(index, 3, busy=[DEAD])
-    del hooked.operations[:]
+    del hooked.dynamodb.operations[:]
     look(index, busy=[DEAD])
-    assert hooked.operations.count("query") == 32  # sixteen shards, before and after the front: OTHER stands before
+    assert (
+        hooked.dynamodb.operations.count("query") == 32
+    )  # sixteen shards, before and after the front: OTHER stands before
 
 
 def test_what_the_index_shows_late_is_found_by_a_sweep(store):

@@ -1,11 +1,12 @@
-"""Lines that were announced are taken one by one, and twice is no more than once."""
+"""Lines are announced whenever something is due in them, and taken; twice is no more than once."""
 
 import uuid
+from dataclasses import replace
 
 import pytest
 
 from moneta.application.ports import Line, OwedDelivery, WebhookType
-from tests.conformance.builders import NOW, delivered, organization, owed_delivery, owing, race, result
+from tests.conformance.builders import NOW, dead, delivered, failed, organization, owed_delivery, owing, race, result
 from tests.conformance.builders import change as directory_change
 
 pytestmark = pytest.mark.dynamodb
@@ -28,8 +29,10 @@ class Case:
 
 
 @pytest.fixture
-def case(open_store):
-    return Case(open_store())
+def case(open_store, services):
+    case = Case(open_store())
+    assert services.announced() == [case.line]
+    return case
 
 
 def test_the_oldest_of_a_line_is_taken_and_what_follows_waits_for_it(case):
@@ -78,3 +81,89 @@ def test_what_goes_to_a_disabled_endpoint_is_left_but_its_test_is_taken(case):
     case.store.deliveries.owe(trial)
     tests = Line(organization_id=case.to, contract_id=None)
     assert case.take(case.line, tests) == [trial]
+
+
+def test_what_follows_a_delivery_that_is_settled_is_announced(case, services):
+    case.take()
+    case.store.deliveries.record([delivered(case.first, at=NOW + 10)])
+    assert services.announced() == [case.line]
+    case.take(now=NOW + 10)
+    case.store.deliveries.record([dead(case.second, at=NOW + 20)])
+    assert services.announced() == []
+
+
+def test_an_attempt_in_the_near_future_is_announced_for_its_time(case, services, clock):
+    case.take()
+    case.store.deliveries.record([failed(case.first, at=NOW, retry_at=NOW + 4_500)])
+    clock.advance(4.999)
+    assert services.announced() == []
+    clock.advance(0.001)
+    assert services.announced() == [case.line]
+    assert case.take(now=clock.now_ms()) == [case.first]
+
+
+def test_an_attempt_that_is_too_far_off_is_left_to_the_look_of_every_minute(case, services, clock):
+    case.take()
+    retry_at = NOW + 900_001
+    case.store.deliveries.record([failed(case.first, at=NOW, retry_at=retry_at)])
+    clock.advance(901)
+    assert services.announced() == []
+    case.store.lines.announce_due(now=clock.now_ms(), until=clock.now_ms())
+    assert case.line in services.announced()
+
+
+def test_a_look_announces_what_is_due_at_once_and_what_will_be_at_its_time(case, services, clock):
+    later = Case(case.store)
+    later.take()
+    case.store.deliveries.record([failed(later.first, at=NOW, retry_at=NOW + 1_800_000)])
+    services.announced()
+    clock.advance(1_790)
+    assert case.store.lines.announce_due(now=clock.now_ms(), until=clock.now_ms() + 9_999) >= 1
+    now = services.announced()
+    assert (case.line in now, later.line in now) == (True, False)
+    assert case.store.lines.announce_due(now=clock.now_ms(), until=clock.now_ms() + 10_000) >= 2
+    assert later.line not in services.announced()
+    clock.advance(10)
+    assert services.announced() == [later.line]
+
+
+def test_what_is_under_lease_is_not_taken_however_often_it_is_announced(case):
+    case.take(lease_s=60)
+    case.store.lines.announce_due(now=NOW + 1, until=NOW + 1)
+    assert case.take(now=NOW + 1) == []
+
+
+def test_what_is_owed_again_is_announced_and_taken_though_it_was_under_lease(case, services):
+    case.take(lease_s=60)
+    assert case.store.deliveries.owe_again([case.first.webhook_id], now=NOW + 1) == 1
+    assert services.announced() == [case.line]
+    assert case.take(now=NOW + 1) == [case.first]
+
+
+def test_a_lease_by_announcement_holds_for_those_who_look_at_the_index(case, open_store):
+    case.take(lease_s=60)
+    looking = open_store().deliveries
+    assert case.first not in [due.owed for due in looking.take_due(now=NOW + 59_999, limit=1_000, lease_s=60)]
+    assert case.first in [due.owed for due in looking.take_due(now=NOW + 60_000, limit=1_000, lease_s=60)]
+    assert case.take(now=NOW + 60_000) == []
+
+
+def test_a_message_that_stands_behind_another_is_not_announced(case, services):
+    case.store.deliveries.owe(
+        owed_delivery("msg-3" + case.to, to=case.to, contract_id=case.line.contract_id, revision=3)
+    )
+    assert services.announced() == []
+
+
+def test_lines_are_announced_in_tens(case, services, open_store):
+    hooked = services.hooked()
+    lines = [Line(organization_id=case.to, contract_id=f"contract-{number}") for number in range(25)]
+    open_store(hooked).lines.announce(lines, delay_s=3)
+    assert hooked.sqs.operations == ["send_message_batch"] * 3
+    assert services.announced() == []
+
+
+def test_a_store_whose_deliverer_looks_for_itself_tells_nobody(services, open_store):
+    names = replace(services.names, announces=False)
+    Case(open_store(replace(services, names=names)))
+    assert services.announced() == []

@@ -6,9 +6,11 @@ from itertools import islice
 
 import pytest
 
+from moneta.adapters.aws.dynamodb import Table
 from moneta.adapters.aws.pages import COST_MAX, Seen, decode_cursor, fill_page
 from moneta.application.ports import ContractQuery, DeliveryQuery
 from tests.conformance.builders import NOW, NOW_S, PENDING_STATUS, finalized, owed_delivery, owing, submitted
+from tests.emulated import REGION
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -107,3 +109,13 @@ def test_a_page_looks_no_farther_than_it_must():
     seen = (Seen(place_of(number), number) for number in range(COST_MAX))
     assert fill_page("query", seen, limit=3).items == [0, 1, 2]
     assert next(islice(seen, 1)).item == 4
+
+
+@pytest.mark.dynamodb
+def test_a_contract_has_its_home_in_its_first_step_and_its_head(open_store, services):
+    name = str(uuid.uuid4())
+    open_store().contracts.commit([submitted(name)])
+    elsewhere = replace(services, names=replace(services.names, region="us-east-2"))
+    open_store(elsewhere).contracts.commit([finalized(name)])
+    items = [open_store().db.get(Table.CONTRACTS, {"contract_id": name, "seq": seq}) for seq in range(3)]
+    assert [item.get("home") for item in items] == [REGION, REGION, None]

@@ -1,9 +1,8 @@
 """One suite for every adapter of the store ports: ``store`` is each in turn, empty, on a clock that stands still.
 
-DynamoDB's is tested where ``MONETA_DYNAMODB_URL`` says there is one (``make test-dynamodb``), and skipped elsewhere.
+That on AWS is tested where the emulators are (``make test-dynamodb``), and skipped elsewhere.
 """
 
-import os
 import shutil
 import uuid
 import zlib
@@ -13,8 +12,7 @@ import pytest
 
 from moneta.adapters.embedded.store import EmbeddedStore
 from tests.conformance.builders import HUB, StillClock
-
-DYNAMODB_URL = os.environ.get("MONETA_DYNAMODB_URL")
+from tests.emulated import emulated_services
 
 
 @pytest.fixture
@@ -40,15 +38,12 @@ def embedded(blank, tmp_path, clock):
 
 @pytest.fixture
 def aws(clock):
-    if DYNAMODB_URL is None:
-        pytest.skip("needs DynamoDB: set MONETA_DYNAMODB_URL")
-    from moneta.adapters.aws.store import DynamoDBStore  # noqa: PLC0415  # botocore is installed with the aws extra only
-
-    store = DynamoDBStore.connect(DYNAMODB_URL, table_prefix=f"conformance-{uuid.uuid4().hex[:12]}-", clock=clock)
-    store.create_tables()
-    yield store
-    store.delete_tables()
-    store.close()
+    with emulated_services(clock, table_prefix=f"conformance-{uuid.uuid4().hex[:12]}-") as services:
+        store = services.store(clock)
+        store.create_tables()
+        yield store
+        store.delete_tables()
+        store.close()
 
 
 @pytest.fixture

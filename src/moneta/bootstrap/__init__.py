@@ -14,11 +14,8 @@ from moneta.application.ports import (
     UNOBSERVED,
     Clock,
     CompiledTemplate,
-    DeliveryLines,
-    EventQueue,
     Hub,
     Observer,
-    QueueMessages,
     Randomness,
     Sender,
     Serverless,
@@ -92,8 +89,14 @@ def aws(settings: Settings, *, observer: Observer = UNOBSERVED, announces: bool)
     clock = SystemClock()
     clients = Clients(region=settings.aws.region, endpoint_url=settings.aws.endpoint_url)
     try:
-        made = store.DynamoDBStore.on(clients.of("dynamodb"), settings.aws.table_prefix, clock, settings.retention)
-        queue, messages, lines = _queues(clients, settings.aws, announces)
+        names = store.Names(
+            table_prefix=settings.aws.table_prefix,
+            events_queue_url=settings.aws.events_queue_url,
+            webhooks_queue_url=settings.aws.webhooks_queue_url,
+            region=settings.aws.region,
+            announces=announces,
+        )
+        made = store.DynamoDBStore.on(clients.of("dynamodb"), clients.of("sqs"), names, clock, settings.retention)
         keys = hub_secret.CachedKeys(hub_secret.HubSecret(clients.of("secretsmanager"), settings.aws.secret_id), clock)
         yield Serverless(
             hub=Hub(
@@ -101,7 +104,7 @@ def aws(settings: Settings, *, observer: Observer = UNOBSERVED, announces: bool)
                 clock=clock,
                 randomness=SystemRandomness(),
                 events=made.events,
-                queue=queue,
+                queue=made.queue,
                 contracts=made.contracts,
                 deliveries=made.deliveries,
                 directory=made.directory,
@@ -112,9 +115,9 @@ def aws(settings: Settings, *, observer: Observer = UNOBSERVED, announces: bool)
                 check_webhook_url=_webhook_check(settings),
                 observer=observer,
             ),
-            lines=lines,
+            lines=made.lines,
             relay=made.relay,
-            messages=messages,
+            messages=made.messages,
         )
     finally:
         clients.close()
@@ -145,11 +148,6 @@ def _webhook_check(settings: Settings) -> Callable[[str], str]:
         )
 
     return check
-
-
-def _queues(*_: object) -> tuple[EventQueue, QueueMessages, DeliveryLines]:
-    """Return what is on SQS."""
-    raise MisconfiguredError("the hub on AWS: its queues are not there yet")
 
 
 class _TemplatesOnDemand:

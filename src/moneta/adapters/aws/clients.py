@@ -72,13 +72,17 @@ MISCONFIGURED_CODES: Final[Mapping[str, str]] = {
 # fmt: on
 UNAVAILABLE_CODES: Final = frozenset(
     {
+        "InternalError",
         "InternalFailure",
         "InternalServerError",
         "InternalServiceError",
         "KMSInternalException",
         "DependencyTimeoutException",
+        "KmsThrottled",
         "LimitExceededException",
+        "OverLimit",
         "RequestLimitExceeded",
+        "RequestThrottled",
         "RequestTimeout",
         "ServiceUnavailable",
         "Throttling",

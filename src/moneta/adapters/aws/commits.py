@@ -36,12 +36,15 @@ from moneta.adapters.aws.contract_items import (
 )
 from moneta.adapters.aws.deliveries import DynamoDBDeliveryStore
 from moneta.adapters.aws.dynamodb import ConditionFailedError, DynamoDB, Query, Table
-from moneta.adapters.aws.events import OWING
+from moneta.adapters.aws.event_queue import SQSEventQueue
+from moneta.adapters.aws.events import LETTER, OWING
 from moneta.adapters.aws.lifetimes import FORGET_AT, Lifetimes
 from moneta.application.ports import Change, Clock, Committed, EventOutcome
 from moneta.domain.identifiers import ContractId, Revision
 from moneta.domain.retention import Past
 
+BYTES_AND_LETTER: Final = f"#raw, #{LETTER}, #letter_key, #claimed_until"
+"""What an outcome takes away from its event's item: see ``events`` and ``letters``."""
 REVISIONS_MAX: Final = 1_000
 """More than a contract can have: its signatures and one act."""
 
@@ -57,17 +60,27 @@ class Commits:
         *,
         calendar: Calendar,
         deliveries: DynamoDBDeliveryStore,
+        queue: SQSEventQueue,
+        home: str,
     ) -> None:
         self._db = db
         self._clock = clock
         self._lifetimes = lifetimes
         self._calendar = calendar
         self._deliveries = deliveries
+        self._queue = queue
+        self._home = home
 
     def commit(self, changes: Sequence[Change]) -> Sequence[Committed]:
         """See ContractStore.commit."""
         events = self._events_of(changes)
-        return self._db.each(partial(self._commit, events), changes)
+        answers = self._db.each(partial(self._commit, events), changes)
+        self._queue.settled(
+            _event_of(change.outcome)
+            for change, answer in zip(changes, answers, strict=True)
+            if change.outcome is not None and answer is not Committed.CONFLICT
+        )
+        return answers
 
     def finish(self, contract_id: ContractId, revision: Revision) -> bool:
         """Complete a contract's steps, and tell whether its head was behind ``revision``: until then all is done."""
@@ -117,8 +130,7 @@ class Commits:
             return self._append(change)
         if change.outcome is not None:
             return self._settle(change, change.outcome)
-        for owed in change.owed:
-            self._deliveries.owe(owed)
+        self._deliveries.owe_each(change.owed)
         return Committed.COMMITTED
 
     def _append(self, change: Change) -> Committed:
@@ -128,7 +140,7 @@ class Commits:
         head = self._db.get(Table.CONTRACTS, head_key(change.contract_id)) if change.read_revision else None
         if change.read_revision and not self._exists(change.contract_id, change.read_revision, head):
             return Committed.CONFLICT
-        item = step_item(change, change.step)
+        item = step_item(change, change.step, home=self._home)
         earlier = self._db.put_new(Table.CONTRACTS, item)  # (1)
         if earlier is None:
             self._complete(item, head)
@@ -158,8 +170,7 @@ class Commits:
         self._write_outcome_of_step(item)  # (4)
 
     def _fan_out(self, item: Item) -> None:
-        for owed in owed_of(item):
-            self._deliveries.owe(owed)
+        self._deliveries.owe_each(owed_of(item))
 
     def _advance_head(self, item: Item, head: Item | None) -> None:
         if item["seq"] == 1:
@@ -214,7 +225,7 @@ class Commits:
             self._db.update(
                 Table.EVENTS,
                 {"event": item["event"]},
-                f"{expression} REMOVE #raw, #waiting_for, #owed",
+                f"{expression} REMOVE #waiting_for, #owed, {BYTES_AND_LETTER}",
                 values=values,
                 condition="attribute_exists(#event) AND attribute_not_exists(#by_step)",
             )
@@ -239,7 +250,7 @@ class Commits:
         if outcome.problem is not None:
             values["problem"] = outcome.problem
         expression = "SET " + ", ".join(f"#{name} = :{name}" for name in values)
-        expression += " REMOVE #raw" if owed else " REMOVE #raw, #waiting_for"
+        expression += f" REMOVE {BYTES_AND_LETTER}" if owed else f" REMOVE #waiting_for, {BYTES_AND_LETTER}"
         try:
             self._db.update(
                 Table.EVENTS,

@@ -35,6 +35,12 @@ def event_key(source: OrganizationId, event_id: EventId) -> str:
     return f"{source}#{event_id}"
 
 
+def parse_event_key(key: str) -> tuple[OrganizationId, EventId]:
+    """Return the source and the id that ``event_key`` was given."""
+    source, _, event_id = key.partition("#")
+    return OrganizationId(source), EventId(event_id)
+
+
 def head_key(contract_id: ContractId) -> Key:
     """Return the key of a contract's head."""
     return {"contract_id": contract_id, "seq": HEAD}
@@ -48,8 +54,11 @@ def is_pending(status: str) -> bool:
 # Steps.
 
 
-def step_item(change: Change, step: Step) -> Item:
-    """Return the item of the step that ``change`` adds."""
+def step_item(change: Change, step: Step, *, home: str) -> Item:
+    """Return the item of the step that ``change`` adds.
+
+    ``home``: the region that writes the contract for good; it stands in the first step.
+    """
     outcome = change.outcome
     item: dict[str, Value | None] = {
         "contract_id": change.contract_id,
@@ -67,7 +76,7 @@ def step_item(change: Change, step: Step) -> Item:
             "problem": outcome.problem,
         }
     if step.start is not None:
-        item |= _index_attributes(parse_body(step.start.body_bytes), step.start)
+        item |= {"home": home, **_index_attributes(parse_body(step.start.body_bytes), step.start)}
     return {name: value for name, value in item.items() if value is not None}
 
 
@@ -148,6 +157,7 @@ def head_item(first: Item, last: Item, *, now: UnixMillis) -> Item:
         "created_at": body.created_at,
         "received_at": start.received_at,
         "received_key": time_key(start.received_at, body.contract_id),
+        "home": first.get("home"),
         "expires_at": start.expires_at,
         **head_progress(last, received_at=start.received_at),
         **_expiry_attributes(start, last, now=now),

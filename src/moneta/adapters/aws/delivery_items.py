@@ -73,6 +73,11 @@ def due_bucket(shard: int) -> str:
     return f"due#{shard}"
 
 
+def dead_bucket(shard: int) -> str:
+    """Return the partition of that index that has the dead ones, by the time of their last attempt, to be counted."""
+    return f"dead#{shard}"
+
+
 def delivery_key(item: Item) -> Key:
     """Return the key of a delivery."""
     return {"contract_id": item["contract_id"], "place": item["place"]}
@@ -139,7 +144,7 @@ def record_of(item: Item) -> DeliveryRecord:
     return DeliveryRecord(
         owed=owed_of_item(item),
         status=DeliveryStatus(item["status"]),
-        next_attempt_at=item.get("due_at"),
+        next_attempt_at=item["due_at"] if is_pending(item) else None,
         attempts=tuple(map(attempt_of, item["attempts"])),
     )
 

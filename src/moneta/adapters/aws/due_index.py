@@ -16,7 +16,7 @@ This is the memory of one process: a new one goes through everything once, ``Bou
 """
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import chain, islice, zip_longest
@@ -30,6 +30,7 @@ from moneta.adapters.aws.endpoint_notes import EndpointNotes
 from moneta.adapters.aws.tables import DUE
 from moneta.application.ports import Line
 from moneta.domain.identifiers import OrganizationId, UnixMillis
+from moneta.domain.limits import BACKLOG_COUNTED_MAX
 
 CANDIDATES_MAX: Final = 2_000
 """Among how many due deliveries one taking chooses."""
@@ -84,6 +85,27 @@ class DueIndex:
             self._look_behind(look)
             self._look_ahead(look, now)
         return look.in_turn()
+
+    def coming(self, *, after: UnixMillis, until: UnixMillis, limit: int) -> Mapping[Line, UnixMillis]:
+        """Return up to ``limit`` lines in which something will be due by then, those that are due first, and when."""
+        if until <= after:
+            return {}
+        look = _Look(self._endpoints, limit=limit, busy=frozenset(), probed=frozenset())
+        found: dict[Line, UnixMillis] = {}
+        for turn, line, due_at in islice(self._entries(look, UnixMillis(after + 1), until), self._bounds.ahead):
+            if look.room(turn) > 0 and len(found) < limit:
+                found.setdefault(line, due_at)
+        return found
+
+    def count(self, bucket: Callable[[int], str], *, since: UnixMillis = START) -> int:
+        """Return how many entries there are in a kind of partitions, counted up to ``BACKLOG_COUNTED_MAX``."""
+        where = "#due_bucket = :bucket AND #due_at >= :since"
+        queries = [
+            Query(table=Table.DELIVERIES, index=DUE, where=where, values={"bucket": bucket(shard), "since": since})
+            for shard in range(SHARDS)
+        ]
+        entries = chain.from_iterable(self._db.query_many(queries))
+        return sum(1 for _ in islice(entries, BACKLOG_COUNTED_MAX))
 
     def next_due(self, *, busy: frozenset[OrganizationId]) -> UnixMillis | None:
         """Return when the next is due, or the moment from which on nobody has looked yet; None for nothing."""

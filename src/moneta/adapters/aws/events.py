@@ -1,8 +1,15 @@
 """Events: one item each under ``<source>#<event_id>``, put where none is, which makes ``POST /event`` idempotent.
 
-Until its outcome an item holds the event's bytes, and ``waiting_for``, which puts it into the sparse index ``waiting``
-under its contract. That is where an event can be taken from for now; sending it to its SQS queue after the put, and
-again for a repeat that has no outcome yet, comes with the functions that receive it.
+An event is accepted so:
+
+1. Put its item, if there is none. It has no bytes: a digest tells whether a repeat is one.
+2. Send its message, which has them. Only then is it known to be durable, and answered.
+
+Who dies between the two has answered nothing; so the event comes again, and is sent again, as is every repeat without
+an outcome: a message too many is harmless. An event out of a webhook's answer may come again with other bytes (an ECDSA
+signature is never the same twice), so its item keeps the first ones until its outcome, and those are sent.
+
+Until its outcome an item has ``waiting_for``, which puts it into the sparse index ``waiting`` under its contract.
 
 ``received_at`` is stamped before the put, since a condition can't read the service's clock, and an index lags. Both are
 over within ``limits.EXPIRY_GRACE_S``, which ``end_contracts`` waits after a term before it asks ``has_unprocessed``.
@@ -11,11 +18,15 @@ then the expiry stands, and the event, though received in time, gets ``contract_
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from moneta.adapters.aws.attributes import Item
 from moneta.adapters.aws.contract_items import event_key
 from moneta.adapters.aws.dynamodb import DynamoDB, Query, Table
+from moneta.adapters.aws.event_messages import EventMessage, message_of
+from moneta.adapters.aws.sqs import Message, Queue, batches
 from moneta.adapters.aws.tables import WAITING
 from moneta.application.ports import (
     Clock,
@@ -30,33 +41,45 @@ from moneta.domain.identifiers import ContractId, EventId, OrganizationId, UnixM
 
 OWING: Final = "#owing"
 """What a rejected event waits for until its sender's message is in the deliveries table; no contract's id."""
+MESSAGE_LIFE_MS: Final = 14 * 24 * 3_600_000
+"""How long SQS keeps a message: the longest that it offers."""
+LETTER: Final = "letter_bucket"
+"""The attribute that an event has while it is a dead letter."""
 
 
 class DynamoDBEventStore:
     """See ``ports.EventStore``."""
 
-    def __init__(self, db: DynamoDB, clock: Clock) -> None:
+    def __init__(self, db: DynamoDB, clock: Clock, queue: Queue) -> None:
         self._db = db
         self._clock = clock
+        self._queue = queue
 
     def accept(self, events: Sequence[NewEvent]) -> Sequence[Taken | Reused]:
         """See EventStore.accept."""
+        return [one.answer() for one in self._accept(events, keeps_bytes=False)]
+
+    def accept_answers(self, events: Sequence[NewEvent]) -> None:
+        """Accept events that receivers gave in their answers. Of two answers to a message the first one counts."""
+        self._accept(events, keeps_bytes=True)
+
+    def _accept(self, events: Sequence[NewEvent], *, keeps_bytes: bool) -> Sequence["_Recorded"]:
+        record = partial(self._record, keeps_bytes=keeps_bytes)
         places: dict[str, int] = {}
         for place, event in enumerate(events):
             places.setdefault(event_key(event.source, event.event_id), place)
         firsts = list(places.values())
-        answers = dict(zip(firsts, self._db.each(lambda place: self.accept_one(events[place]), firsts), strict=True))
+        found = dict(zip(firsts, self._db.each(lambda place: record(events[place]), firsts), strict=True))  # (1)
         # A repeat within the call meets what the first one left, like any other repeat.
-        return [answers.get(place) or self.accept_one(event) for place, event in enumerate(events)]
+        recorded = [found.get(place) or record(event) for place, event in enumerate(events)]
+        messages = {one.item["event"]: one.message() for one in recorded if one.is_unprocessed()}
+        self._db.each(self._queue.send, list(batches(list(messages.values()))))  # (2)
+        return recorded
 
-    def accept_one(self, event: NewEvent) -> Taken | Reused:
-        """Accept one event: one conditional write. See EventStore.accept."""
-        received_at = self._clock.now_ms()
-        earlier = self._db.put_new(Table.EVENTS, event_item(event, received_at=received_at))
-        if earlier is None:
-            return Taken(received_at=received_at, is_replay=False)
-        is_same = earlier["digest"] == event.digest
-        return Taken(received_at=earlier["received_at"], is_replay=True) if is_same else Reused()
+    def _record(self, event: NewEvent, *, keeps_bytes: bool) -> "_Recorded":
+        item = event_item(event, received_at=self._clock.now_ms(), keeps_bytes=keeps_bytes)
+        earlier = self._db.put_new(Table.EVENTS, item)
+        return _Recorded(event=event, item=earlier or item, is_replay=earlier is not None)
 
     def find(self, source: OrganizationId, event_id: EventId) -> EventRecord | None:
         """See EventStore.find."""
@@ -87,9 +110,40 @@ class DynamoDBEventStore:
         return next(self._db.query(query), None) is not None
 
 
-def event_item(event: NewEvent, *, received_at: UnixMillis) -> Item:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Recorded:
+    """An event that came, and the item that stands for it."""
+
+    event: NewEvent
+    item: Item
+    is_replay: bool
+
+    def answer(self) -> Taken | Reused:
+        if self.event.digest != self.item["digest"]:
+            return Reused()
+        return Taken(received_at=self.item["received_at"], is_replay=self.is_replay)
+
+    def is_unprocessed(self) -> bool:
+        """Tell whether the event must be sent, perhaps again: here are its bytes, and it has no outcome."""
+        has_bytes = "raw" in self.item or self.event.digest == self.item["digest"]
+        return has_bytes and "processed_at" not in self.item and LETTER not in self.item
+
+    def message(self) -> Message:
+        facts = EventMessage(
+            source=self.event.source,
+            event_id=self.event.event_id,
+            type=self.item["type"],
+            contract_id=self.item["contract_id"],
+            received_at=self.item["received_at"],
+            ready_at=self.item["received_at"],
+            registry_seq=self.item["registry_seq"],
+        )
+        return message_of(facts, self.item.get("raw", self.event.raw))
+
+
+def event_item(event: NewEvent, *, received_at: UnixMillis, keeps_bytes: bool) -> Item:
     """Return the item of an event that is accepted now."""
-    return {
+    item = {
         "event": event_key(event.source, event.event_id),
         "type": event.type,
         "contract_id": event.contract_id,
@@ -97,6 +151,6 @@ def event_item(event: NewEvent, *, received_at: UnixMillis) -> Item:
         "status": EventStatus.ACCEPTED,
         "received_at": received_at,
         "registry_seq": event.registry_seq,
-        "raw": event.raw,
         "waiting_for": event.contract_id,
     }
+    return item | ({"raw": event.raw} if keeps_bytes else {})

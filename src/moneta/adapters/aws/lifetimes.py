@@ -25,6 +25,10 @@ class Lifetimes:
         """Return when to forget what is over since that moment."""
         return UnixSeconds((over_since + self._days[past] * DAY_MS) // 1000)
 
+    def kept_since(self, past: Past) -> UnixMillis:
+        """Return the moment since when what was over has not ended."""
+        return UnixMillis(self.now() * 1000 - self._days[past] * DAY_MS)
+
     def now(self) -> UnixSeconds:
         """Return the moment before which an item has ended."""
         return UnixSeconds(self._clock.now_ms() // 1000)

@@ -1,4 +1,4 @@
-"""The DynamoDB store put together: its tables, and the ports that they serve."""
+"""The store on DynamoDB and SQS put together: its tables and queues, and the ports that they serve."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,15 +9,19 @@ from botocore.exceptions import ClientError
 from botocore.session import Session
 
 from moneta.adapters.aws import clients
+from moneta.adapters.aws.announcements import Announcer
 from moneta.adapters.aws.buckets import Calendar
 from moneta.adapters.aws.commits import Commits
 from moneta.adapters.aws.contracts import DynamoDBContractStore
 from moneta.adapters.aws.deliveries import DynamoDBDeliveryStore
 from moneta.adapters.aws.directory import DynamoDBDirectoryStore
 from moneta.adapters.aws.dynamodb import DynamoDB, Table
+from moneta.adapters.aws.event_queue import WAIT_S, SQSEventQueue
 from moneta.adapters.aws.events import DynamoDBEventStore
 from moneta.adapters.aws.lifetimes import FORGET_AT, DynamoDBRetentionStore, Lifetimes
 from moneta.adapters.aws.relay import DynamoDBRelay
+from moneta.adapters.aws.serverless import SQSDeliveryLines, SQSMessages
+from moneta.adapters.aws.sqs import Queue
 from moneta.adapters.aws.tables import table_definition
 from moneta.application.ports import Clock
 from moneta.domain.retention import Retention
@@ -26,46 +30,81 @@ RETENTION_DEFAULT: Final = Retention()
 LOCAL_REGION: Final = "us-east-1"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """What the tables and queues are called, and in which region they are.
+
+    ``announces``: what becomes due is announced in the queue of webhooks. ``queue_wait_s``: see ``event_queue``.
+    """
+
+    table_prefix: str
+    events_queue_url: str
+    webhooks_queue_url: str
+    region: str
+    announces: bool
+    queue_wait_s: int = WAIT_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DynamoDBStore:
-    """Every store port on DynamoDB, but for the queue. Safe for threads; any number of processes may share it."""
+    """Every store port. Safe for threads; any number of processes may share it."""
 
     db: DynamoDB
     client: Any  # botocore has no types
     events: DynamoDBEventStore
+    queue: SQSEventQueue
     contracts: DynamoDBContractStore
     deliveries: DynamoDBDeliveryStore
     directory: DynamoDBDirectoryStore
     retention: DynamoDBRetentionStore
     relay: DynamoDBRelay
-
-    @classmethod
-    def connect(cls, endpoint_url: str, table_prefix: str, clock: Clock) -> Self:
-        """Return the store on a DynamoDB on this machine. See ``on``."""
-        return cls.on(make_client(endpoint_url), table_prefix, clock)
+    lines: SQSDeliveryLines
+    messages: SQSMessages
 
     @classmethod
     def on(
         cls,
         client: Any,  # botocore has no types
-        table_prefix: str,
+        sqs: Any,  # botocore has no types
+        names: Names,
         clock: Clock,
         retention: Retention = RETENTION_DEFAULT,
     ) -> Self:
-        """Return the store whose tables begin with ``table_prefix``. Nothing is asked of the service yet."""
+        """Return the store on clients of DynamoDB and SQS. Nothing is asked of the services yet."""
         lifetimes = Lifetimes(clock, retention)
-        db = DynamoDB(client, prefix=table_prefix, lifetimes=lifetimes)
-        calendar = Calendar(db)
-        events = DynamoDBEventStore(db, clock)
-        directory = DynamoDBDirectoryStore(db, lifetimes)
-        deliveries = DynamoDBDeliveryStore(db, lifetimes, calendar=calendar, directory=directory, events=events)
-        commits = Commits(db, clock, lifetimes, calendar=calendar, deliveries=deliveries)
-        contracts = DynamoDBContractStore(db, clock, calendar=calendar, commits=commits)
-        relay = DynamoDBRelay(db, commits)
-        return cls(db, client, events, contracts, deliveries, directory, DynamoDBRetentionStore(), relay)
+        db = DynamoDB(client, prefix=names.table_prefix, lifetimes=lifetimes)
+        messages = Queue(sqs, names.events_queue_url)
+        announcer = Announcer(Queue(sqs, names.webhooks_queue_url))
+        calendar, directory = Calendar(db), DynamoDBDirectoryStore(db, lifetimes)
+        events = DynamoDBEventStore(db, clock, messages)
+        queue = SQSEventQueue(db, clock, messages, wait_s=names.queue_wait_s)
+        deliveries = DynamoDBDeliveryStore(
+            db,
+            lifetimes,
+            calendar=calendar,
+            directory=directory,
+            events=events,
+            announcer=announcer if names.announces else None,
+        )
+        commits = Commits(
+            db, clock, lifetimes, calendar=calendar, deliveries=deliveries, queue=queue, home=names.region
+        )
+        return cls(
+            db=db,
+            client=client,
+            events=events,
+            queue=queue,
+            contracts=DynamoDBContractStore(db, clock, calendar=calendar, commits=commits),
+            deliveries=deliveries,
+            directory=directory,
+            retention=DynamoDBRetentionStore(),
+            relay=DynamoDBRelay(db, commits),
+            lines=SQSDeliveryLines(deliveries, announcer),
+            messages=SQSMessages(messages),
+        )
 
     def create_tables(self) -> None:
-        """Make the tables, for tests and local use; the deployed template makes its own."""
+        """Make the tables that are not there, for tests and local use; the deployed template makes its own."""
         for table in Table:
             with _done_before("ResourceInUseException"):
                 self.client.create_table(**table_definition(table, self.db.table_name(table)))
@@ -88,9 +127,9 @@ class DynamoDBStore:
         self.db.close()
 
 
-def make_client(endpoint_url: str) -> Any:  # botocore has no types
-    """Return a client of a DynamoDB on this machine."""
-    return clients.make_client(Session(), "dynamodb", region=LOCAL_REGION, endpoint_url=endpoint_url)
+def make_client(service: str, endpoint_url: str) -> Any:  # botocore has no types
+    """Return the client of a service on this machine."""
+    return clients.make_client(Session(), service, region=LOCAL_REGION, endpoint_url=endpoint_url)
 
 
 @contextmanager

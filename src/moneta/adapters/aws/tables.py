@@ -21,6 +21,7 @@ from moneta.adapters.aws.dynamodb import Table
 
 # The indexes. fmt: off
 WAITING: Final = "waiting"
+LETTERS: Final = "letters"
 MO_ID: Final = "mo_id"
 PUBLISHER_ID: Final = "publisher_id"
 MPASS_ID: Final = "mpass_id"
@@ -40,6 +41,7 @@ KEYS: Final[Mapping[Table, Sequence[str]]] = {
 INDEXES: Final[Mapping[Table, Mapping[str, Sequence[str]]]] = {
     Table.EVENTS: {
         WAITING: ("waiting_for", "received_at"),
+        LETTERS: ("letter_bucket", "letter_key"),
     },
     Table.CONTRACTS: {
         MO_ID: ("mo_id", "received_key"),
