@@ -21,7 +21,7 @@ format: .venv/.dev ## Format, and fix what can be fixed
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 lock: .venv/.uv ## Choose versions anew and export them, with hashes
 	for one in requirements/*.in; do $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate $$one --output-file $${one%.in}.txt || exit 1; done
-	rm -f uv.lock && $(BIN)/uv lock --quiet --python $(BIN)/python && for one in 'run --no-default-groups' 'aws --no-default-groups --extra aws' 'telemetry --no-default-groups --extra telemetry' 'dev --all-extras'; do $(BIN)/uv export --quiet --frozen --format requirements-txt --no-emit-project --no-header --no-annotate $${one#* } --output-file requirements/$${one%% *}.txt || exit 1; done; rm uv.lock
+	rm -f uv.lock && $(BIN)/uv lock --quiet --python $(BIN)/python && for one in 'run --no-default-groups' 'aws --no-default-groups --extra aws --extra telemetry' 'telemetry --no-default-groups --extra telemetry' 'dev --all-extras'; do $(BIN)/uv export --quiet --frozen --format requirements-txt --no-emit-project --no-header --no-annotate $${one#* } --output-file requirements/$${one%% *}.txt || exit 1; done; rm uv.lock
 openapi torture: .venv/.dev ## Write docs/openapi.json anew; cut the power, kill, fail the disk (40 minutes)
 	$(BIN)/python -m $(if $(filter torture,$@),tests.torture,moneta.entrypoints.http.openapi) $(ARGS)
 test-dynamodb: .venv/.dev ## Run the AWS adapters' tests on DynamoDB Local and MiniStack (needs a JDK and Maven)

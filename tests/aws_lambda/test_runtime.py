@@ -10,7 +10,7 @@ import pytest
 
 from moneta.entrypoints.telemetry.emf import NAMESPACE
 from tests.aws_lambda.gateway import gateway_event
-from tests.aws_lambda.runtime_api import Function, FunctionError, function_environment
+from tests.aws_lambda.runtime_api import Function, FunctionError, LateError, function_environment
 
 MODULE = "moneta.entrypoints.aws_lambda"
 FUNCTIONS = ("authorizer", "dead_letters", "dispatcher", "ingestor", "management", "processor", "relay", "sweep")
@@ -61,7 +61,7 @@ def test_a_function_starts_without_a_word_though_every_service_is_away(run, name
     assert function.logged == ""
 
 
-@pytest.mark.parametrize("name", ["ingestor", "dispatcher"])
+@pytest.mark.parametrize("name", ["ingestor", "management", "dispatcher"])
 def test_a_function_works_after_its_snapshot_was_restored(run, name):
     function = run(name, AWS_LAMBDA_INITIALIZATION_TYPE="snap-start")
     event = FOREIGN if name == "dispatcher" else gateway_event("POST", "/event", headers=[AS_JSON], body=b"{}")
@@ -171,3 +171,19 @@ def test_a_handler_that_is_not_there_is_told_at_the_start(run):
     function = run("nothing")
     with pytest.raises(FunctionError, match="ImportModuleError"):
         function.start()
+
+
+def test_the_authorizer_says_that_it_cannot_tell(run):
+    function = run("authorizer")
+    answer = function.invoke(gateway_event("POST", "/event", headers=[("authorization", "Bearer a.b.c")]))
+    assert answer == {"isAuthorized": True, "context": {"problem": "unauthorized"}}  # which needs no store
+
+
+def test_a_call_that_is_late_is_cut_off_and_the_next_one_is_answered(run):
+    with listening(accepts=True) as url:
+        function = run("ingestor", AWS_ENDPOINT_URL=url)
+        event = gateway_event("POST", "/event", headers=[AS_JSON], body=b"{}", authorized=CALLER)
+        with pytest.raises(LateError):
+            function.invoke(event, timeout_s=1)
+        answer = function.invoke(gateway_event("POST", "/event", headers=[AS_JSON], body=b"{}"))
+    assert (answer["statusCode"], function.processes) == (401, 2)

@@ -66,7 +66,8 @@ def _export() -> "SpanExport | None":
     endpoint = settings().otlp_endpoint
     if endpoint is None:
         return None
-    from moneta.entrypoints.telemetry.export import SpanExport  # noqa: PLC0415  # most hubs do without OpenTelemetry
+    # Its import takes a third of a cold start, and most hubs go without it.
+    from moneta.entrypoints.telemetry.export import SpanExport  # noqa: PLC0415
 
     return SpanExport(endpoint, figures())
 
