@@ -106,3 +106,12 @@ def test_a_full_flow_costs_no_more_than_is_known(metered):
     print(f"  SQS: {Counter(sqs.operations)}")  # noqa: T201  # likewise
     assert meter.bill.write_units.total() <= 50
     assert max(meter.bill.item_bytes.values()) < 4096
+
+
+def test_a_step_that_is_finished_costs_the_relay_one_read(metered):
+    store, meter, parties, _ = metered
+    flow = Flow(store, *parties)
+    flow.submit()
+    meter.bill = Bill()
+    assert store.relay.complete([(flow.name, 1)] * 3) == 0
+    assert (meter.bill.calls, meter.bill.read_units) == ({"get_item": 1}, {"contracts": 1})

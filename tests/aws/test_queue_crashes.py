@@ -227,3 +227,25 @@ def test_a_message_that_the_hub_did_not_send_is_left_alone(hand):
     one.accept()
     assert one.take() is not None
     assert one.open_store().queue.depth() == 2
+
+
+def test_what_its_function_died_of_becomes_a_letter_and_is_left_for_the_service_to_delete(hand):
+    one = hand()
+    one.accept()
+    (message,) = one.services.messages(one.services.names.events_queue_url)
+    attributes = {name: {"stringValue": value["StringValue"]} for name, value in message["MessageAttributes"].items()}
+    store = one.open_store(one.services.hooked())
+    event = store.messages.event(
+        {
+            "body": message["Body"],
+            "receiptHandle": "of another queue",
+            "attributes": message["Attributes"],
+            "messageAttributes": attributes,
+            "eventSourceARN": "arn:aws:sqs:eu-west-1:1:moneta-events-dead",
+        }
+    )
+    store.queue.bury(event, reason="FunctionDied")
+    (letter,) = one.letters()
+    assert (letter.reason, letter.tries) == ("FunctionDied", 1)
+    assert one.open_store().queue.redrive(letter.letter_id) == letter
+    one.settle()
