@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import verification
 
 from moneta.adapters.aws import hub_secret
-from moneta.adapters.aws.certificates import KMSRootKey
+from moneta.adapters.aws.certificates import KMSRootKey, certified_url, check_chain
 from moneta.adapters.aws.hub_secret import (
     ROTATION_LEAD_S,
     ROTATION_OVERLAP_S,
@@ -53,10 +53,10 @@ class Desk:
 
     @property
     def custody(self):
-        return KeyCustody(secret=self.secret, root=KMSRootKey(self.kms, ROOT_KEY_ID), base_url=HUB)
+        return KeyCustody(secret=self.secret, root=KMSRootKey(self.kms, ROOT_KEY_ID))
 
     def begin(self):
-        return self.custody.make_first(now=self.now).key
+        return self.custody.make_first(base_url=HUB, now=self.now).key
 
     def rotate(self, **how):
         return self.custody.rotate(now=self.now, **how).key
@@ -98,7 +98,7 @@ def test_what_is_signed_and_sealed_is_verified_and_opened_by_another_process(des
 
 def test_keys_are_made_once_however_often_it_is_asked_for(desk):
     made = desk.begin()
-    again = desk.custody.make_first(now=desk.now + 60)
+    again = desk.custody.make_first(base_url=HUB, now=desk.now + 60)
     assert (again.key, again.is_new) == (made, False)
     assert len(desk.secrets.versions) == 1
 
@@ -107,7 +107,7 @@ def test_of_two_who_make_the_first_keys_at_once_one_wins_and_the_other_is_told(d
     other = replace(desk.custody, secret=SlowSecret(desk.secrets, ("", None)))
     made = desk.begin()
     with pytest.raises(StoreUnavailableError, match="run it again"):
-        other.make_first(now=desk.now)
+        other.make_first(base_url=HUB, now=desk.now)
     assert kid(desk.signer()) == made.public.key_id
 
 
@@ -208,6 +208,14 @@ def test_the_root_is_certified_anew_before_it_would_end_before_the_key(desk):
         leaf, root = (x509.load_der_x509_certificate(one) for one in key.certificates)
         assert leaf.not_valid_after_utc <= root.not_valid_after_utc
     assert key.certificates[-1] != first.certificates[-1]
+
+
+def test_a_key_is_certified_for_the_hub_of_the_key_before_it_unless_it_is_told_otherwise(desk):
+    desk.begin()
+    assert certified_url(desk.rotate(is_compromised=True).certificates[0]) == HUB
+    assert certified_url(desk.rotate(is_compromised=True, base_url="https://new.example").certificates[0]) == (
+        "https://new.example"
+    )
 
 
 # Rotation.
@@ -468,9 +476,6 @@ REFUSALS = {
     "a weak key":            (changed_key(jwk={"kty": "oct"}),                   "jwk"),
     "another's private key": (changed_key(private_key=OTHERS_KEY),               "is another's"),
     "no private key":        (changed_key(private_key="-----BEGIN"),             "not an unencrypted private key"),
-    "no certificate":        (changed_key(x5c=[]),                               "not the key's own"),
-    "another's certificate": (others_certificates,                               "not the key's own"),
-    "another's root":        (unrelated_root,                                    "not certified by the next"),
 }
 # fmt: on
 
@@ -490,6 +495,25 @@ def test_a_secret_that_can_not_be_used_is_named_with_what_is_wrong_and_nothing_o
         assert said in str(refused.value)
         assert f"secret {SECRET_ID}" in str(refused.value)
         assert not any(secret in shown for secret in (*private_lines, sealing_key, *OTHERS_KEY.splitlines()[1:-1]))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (changed_key(x5c=[]), "not the key's own"),
+        (changed_key(x5c=["AAAA"]), "is none"),
+        (others_certificates, "not the key's own"),
+        (unrelated_root, "not certified by the next"),
+    ],
+    ids=["none", "no certificate", "another's", "another's root"],
+)
+def test_certificates_that_do_not_lead_from_the_key_to_a_root_are_refused(desk, change, said):
+    desk.begin()
+    change(desk)
+    with pytest.raises(MisconfiguredError, match=said):
+        check_chain(desk.secret.read().keys.published[0])
+    with pytest.raises(MisconfiguredError, match=said):
+        desk.rotate()
 
 
 def test_a_secret_that_was_deleted_is_missed_though_it_was_known(desk):

@@ -42,6 +42,8 @@ ASKED_FOR = {
     "moneta templates publish",
     "moneta templates list",
     "moneta verify",
+    "moneta aws init",
+    "moneta aws rotate-key",
 }
 EXAMPLES = [(name, line) for name, command in COMMANDS.items() for line in examples_of(command)]
 

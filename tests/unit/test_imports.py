@@ -33,3 +33,9 @@ def imported_by(module):
 )
 def test_a_process_imports_no_package_that_it_does_not_need_at_its_start(module, unneeded):
     assert imported_by(module) & unneeded == set()
+
+
+def test_a_function_reads_its_keys_without_what_reads_certificates():
+    program = "import sys, moneta.adapters.aws.hub_secret; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True)
+    assert "cryptography.x509" not in done.stdout.split()

@@ -113,6 +113,12 @@ def certify(key: PublishedKey, root: KMSRootKey, root_certificate: bytes, *, bas
     return own, root_certificate
 
 
+def certified_url(certificate: bytes) -> str:
+    """Return the URL of the hub that a key's certificate names."""
+    names = x509.load_der_x509_certificate(certificate).extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    return names.value.get_values_for_type(x509.UniformResourceIdentifier)[0]
+
+
 def is_certificate_of(certificate: bytes, root: KMSRootKey, *, until: UnixSeconds) -> bool:
     """Tell whether a root certificate is this root's, and is good until then."""
     found = x509.load_der_x509_certificate(certificate)
@@ -123,16 +129,17 @@ def check_chain(key: PublishedKey) -> None:
     """Return if each of the key's certificates is certified by the next, the first being the key's own.
 
     Raises:
-        ValueError: They are not.
+        MisconfiguredError: They are not.
     """
-    chain = [x509.load_der_x509_certificate(one) for one in key.certificates]
-    if not chain or chain[0].public_key() != key.public.numbers:
-        raise ValueError("the first certificate is not the key's own")
+    what = f"key {key.public.key_id}"
     try:
+        chain = [x509.load_der_x509_certificate(one) for one in key.certificates]
+        if not chain or chain[0].public_key() != key.public.numbers:
+            raise MisconfiguredError(f"{what}: the first certificate is not the key's own")
         for own, issuer in zip(chain, [*chain[1:], chain[-1]], strict=True):
             own.verify_directly_issued_by(issuer)
-    except InvalidSignature as error:
-        raise ValueError("a certificate is not certified by the next") from error
+    except (InvalidSignature, ValueError) as error:
+        raise MisconfiguredError(f"{what}: a certificate is not certified by the next, or is none") from error
 
 
 def _builder(name: str, public: Any, *, not_before: UnixSeconds, not_after: UnixSeconds) -> x509.CertificateBuilder:

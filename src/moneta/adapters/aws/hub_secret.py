@@ -9,7 +9,9 @@ The rules:
    ``SECRET_STALE_S_MAX``; but a secret that was deleted, or that it may not read any more, is missed at once.
 3. The key that signs is the newest whose period has begun. A new one is published ``ROTATION_LEAD_S`` before that, when
    every process and every partner has seen it; the one before it stays good for ``ROTATION_OVERLAP_S`` after.
-4. Nothing here shows a private key: no ``repr``, no error, no log.
+4. Certificates are passed on as they are: whoever makes keys and starts hubs looks at them (``certificates``), for the
+   libraries that read them would cost each function's start 40 ms.
+5. Nothing here shows a private key: no ``repr``, no error, no log.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +23,6 @@ import msgspec
 from botocore.exceptions import ClientError
 from typing_extensions import override
 
-from moneta.adapters.aws.certificates import check_chain
 from moneta.adapters.aws.clients import call
 from moneta.adapters.sealing import SEALING_KEY_BYTES, AESGCMSealer
 from moneta.application.ports import Clock, PublishedKey
@@ -144,15 +145,13 @@ def _entry(key: PublishedKey, private: PrivateKey | None) -> _KeyEntry:
 
 
 def _published(entry: _KeyEntry) -> PublishedKey:
-    key = PublishedKey(
+    return PublishedKey(
         public=parse_public_jwk(dict(entry.jwk)),
         not_before=entry.nbf,
         expires_at=entry.exp,
         revoked_at=entry.revoked_at,
         certificates=entry.x5c,
     )
-    check_chain(key)
-    return key
 
 
 def _private(pem: str, key: PublishedKey) -> PrivateKey:
@@ -193,7 +192,7 @@ class HubSecret:
             if self._is_there_without_value():
                 return "", None
             raise
-        return str(found["VersionId"]), found.get("SecretString")
+        return str(found["VersionId"]), found.get("SecretString") or None
 
     def write(self, keys: HubKeys, *, version_id: str) -> None:
         """Write a new version, under a name that derives from the name of the version that was read, and nothing else.

@@ -9,7 +9,14 @@ import uuid
 from dataclasses import dataclass, replace
 from typing import Final
 
-from moneta.adapters.aws.certificates import KMSRootKey, certify, certify_root, is_certificate_of
+from moneta.adapters.aws.certificates import (
+    KMSRootKey,
+    certified_url,
+    certify,
+    certify_root,
+    check_chain,
+    is_certificate_of,
+)
 from moneta.adapters.aws.hub_secret import ROTATION_LEAD_S, ROTATION_OVERLAP_S, HubKeys, HubSecret
 from moneta.adapters.sealing import SEALING_KEY_BYTES
 from moneta.application.ports import PublishedKey
@@ -31,14 +38,13 @@ class Rotation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyCustody:
-    """Makes keys, has them certified by ``root``, and keeps them in ``secret``. ``base_url``: what they sign for."""
+    """Makes keys, has them certified by ``root``, and keeps them in ``secret``."""
 
     secret: HubSecret
     root: KMSRootKey
-    base_url: str
 
-    def make_first(self, *, now: UnixSeconds) -> Rotation:
-        """Give the secret its first keys, unless it has some.
+    def make_first(self, *, base_url: str, now: UnixSeconds) -> Rotation:
+        """Give the secret its first keys, certified for the hub of that URL, unless it has some.
 
         Raises:
             MisconfiguredError: The secret is not there, is no hub's, or may not be read and written.
@@ -48,7 +54,7 @@ class KeyCustody:
         if text is not None:
             return Rotation(key=self.secret.read().keys.signing(now), is_new=False)
         key = generate("ES256")
-        published = self._certified(key, begins=now, root_certificate=None, now=now)
+        published = self._certified(key, base_url=base_url, begins=now, root_certificate=None, now=now)
         keys = HubKeys(
             published=(published,),
             private={key.public.key_id: key},
@@ -57,22 +63,29 @@ class KeyCustody:
         self._write(keys, instead_of=version_id)
         return Rotation(key=published, is_new=True)
 
-    def rotate(self, *, now: UnixSeconds, is_compromised: bool = False) -> Rotation:
+    def rotate(self, *, now: UnixSeconds, base_url: str | None = None, is_compromised: bool = False) -> Rotation:
         """Make the next signing key, unless one waits for its time already.
 
         It signs ``ROTATION_LEAD_S`` from now. ``is_compromised``: at once, since the key before it is revoked now, and
-        so is one that waits.
+        so is one that waits. ``base_url`` None: the one that the key before it is certified for.
 
         Raises:
             MisconfiguredError, StoreUnavailableError: See ``make_first``.
         """
         read = self.secret.read()
         newest = read.keys.published[0]
+        check_chain(newest)
         if newest.not_before > now and not is_compromised:
             return Rotation(key=newest, is_new=False)
         begins = now if is_compromised else _begin_of_next(newest, now)
         key = generate("ES256")
-        published = self._certified(key, begins=begins, root_certificate=newest.certificates[-1], now=now)
+        published = self._certified(
+            key,
+            base_url=base_url or certified_url(newest.certificates[0]),
+            begins=begins,
+            root_certificate=newest.certificates[-1],
+            now=now,
+        )
         keys = _revoked(read.keys, now) if is_compromised else _ending(read.keys, begins)
         self._write(
             replace(keys, published=(published, *keys.published), private={key.public.key_id: key, **keys.private}),
@@ -81,13 +94,13 @@ class KeyCustody:
         return Rotation(key=published, is_new=True)
 
     def _certified(
-        self, key: PrivateKey, *, begins: UnixSeconds, root_certificate: bytes | None, now: UnixSeconds
+        self, key: PrivateKey, *, base_url: str, begins: UnixSeconds, root_certificate: bytes | None, now: UnixSeconds
     ) -> PublishedKey:
         ends = UnixSeconds(begins + SIGNING_PERIOD_S)
         if root_certificate is None or not is_certificate_of(root_certificate, self.root, until=ends):
             root_certificate = certify_root(self.root, now=now)
         published = PublishedKey(public=key.public, not_before=begins, expires_at=ends)
-        return replace(published, certificates=certify(published, self.root, root_certificate, base_url=self.base_url))
+        return replace(published, certificates=certify(published, self.root, root_certificate, base_url=base_url))
 
     def _write(self, keys: HubKeys, *, instead_of: str) -> None:
         version_id = str(uuid.uuid5(VERSIONS, f"{self.secret.what} after {instead_of}"))

@@ -21,6 +21,8 @@ def explanation(error: Exception) -> str | None:
             return f"{error.code}: {error.detail}"
         case CommandError() | StartError() | MonetaError():
             return str(error)
+        case ModuleNotFoundError(name="botocore"):
+            return "a hub on AWS needs botocore: install moneta-core[aws]"
         case OSError():
             return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
         case _:

@@ -53,7 +53,7 @@ Endpoint = Annotated[
         "--endpoint",
         metavar="URL",
         envvar=AWS_ENDPOINT_VARIABLE,
-        help="With --store aws: where the services are, for emulators; AWS's own if not given.",
+        help="Where AWS's services are, for emulators; their own places if not given.",
     ),
 ]
 TablePrefix = Annotated[
@@ -62,7 +62,7 @@ TablePrefix = Annotated[
         "--table-prefix",
         metavar="TEXT",
         envvar=AWS_VARIABLES["table_prefix"],
-        help="With --store aws: what the names of tables, queues and keys begin with: the stack's name and a hyphen.",
+        help="What the names of tables, queues and keys on AWS begin with: the stack's name and a hyphen.",
     ),
 ]
 
