@@ -1,5 +1,6 @@
-"""A hub for tests: the real embedded store on a temporary folder, a clock that stands still, and parties at hand.
+"""A hub for tests: a real store, a clock that stands still, and parties at hand.
 
+The store is the embedded one on a temporary folder, or that on AWS, where the emulators are (``stores``).
 ``make_hub`` gives a hub as ``moneta init`` leaves it, with an operator and the built-in templates. What a test does not
 care about (an active MO and publisher, an active mPass, a signed contract) is one call.
 """
@@ -8,6 +9,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from moneta.domain.organizations import OrganizationKind
 from moneta.domain.templates import Role
 from moneta.signing import base64url, chain, jws, statements, tokens
 from moneta.signing.keys import PrivateKey
+from tests.emulated import emulated_services
 from tests.signing_examples import HUB, NOW, key_of
 
 MO, PUBLISHER = OrganizationKind
@@ -57,6 +60,23 @@ class CountedRandomness:
 
     def uuid4(self) -> str:
         return str(uuid.UUID(bytes=self.token(16), version=4))
+
+
+class StoreOnAWS:
+    """The store's ports on emulators, with tables and queues of its own, which ``close`` deletes."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._open = ExitStack()
+        prefix = f"hub-{uuid.uuid4().hex[:12]}-"
+        self._store = self._open.enter_context(emulated_services(clock, table_prefix=prefix)).store(clock)
+        self._store.create_tables()
+        for name in ("events", "queue", "contracts", "deliveries", "directory", "retention"):
+            setattr(self, name, getattr(self._store, name))
+
+    def close(self) -> None:
+        self._store.delete_tables()
+        self._store.close()
+        self._open.close()
 
 
 class MemorySigner:
@@ -113,7 +133,7 @@ class TestHub:
 
     __test__ = False
 
-    def __init__(self, hub: Hub, store: EmbeddedStore, clock: FakeClock) -> None:
+    def __init__(self, hub: Hub, store: EmbeddedStore | StoreOnAWS, clock: FakeClock) -> None:
         self.hub, self.store, self.clock = hub, store, clock
         self.console = self.add_identity("operator", IdentityRole.OPERATOR)
 
@@ -259,8 +279,8 @@ class TestHub:
 
     def process(self) -> None:
         """Bring every queued event to its outcome."""
-        events = self.hub.queue.take(limit=100, lease_s=60)
-        process_events(self.hub, events)
+        while events := self.hub.queue.take(limit=100, lease_s=60):
+            process_events(self.hub, events)
 
     def submit(self, party: Party, body: bytes, *, event_id: str | None = None) -> ContractId:
         """Sign, send and process a first submission."""
@@ -281,24 +301,24 @@ class TestHub:
         return self.hub.contracts.read([contract_id])[contract_id]
 
 
-def make_hub(folder: Path, *, base_url: str = HUB) -> TestHub:
-    """Return a new hub in ``folder``."""
+def make_hub(folder: Path, *, base_url: str = HUB, store: str = "embedded") -> TestHub:
+    """Return a new hub, in ``folder`` if its ``store`` is the embedded one."""
     clock = FakeClock()
-    store = EmbeddedStore.create(folder, base_url=base_url, clock=clock)
+    made = StoreOnAWS(clock) if store == "aws" else EmbeddedStore.create(folder, base_url=base_url, clock=clock)
     hub = Hub(
         base_url=base_url,
         clock=clock,
         randomness=CountedRandomness(),
-        events=store.events,
-        queue=store.queue,
-        contracts=store.contracts,
-        deliveries=store.deliveries,
-        directory=store.directory,
-        retention=store.retention,
+        events=made.events,
+        queue=made.queue,
+        contracts=made.contracts,
+        deliveries=made.deliveries,
+        directory=made.directory,
+        retention=made.retention,
         signer=MemorySigner(),
         sealer=MemorySealer(),
         templates=YAMLTemplateReader(),
         check_webhook_url=lambda url: check_webhook_url(url, allow_http=False, allow_private=False),
     )
     templates.publish_built_ins(hub, builtin_templates())
-    return TestHub(hub, store, clock)
+    return TestHub(hub, made, clock)

@@ -1,4 +1,7 @@
-"""A real ``moneta up`` in processes of its own, and a trading pair of parties for it, in the test's own process."""
+"""A real ``moneta up`` in processes of its own, and a trading pair of parties for it, in the test's own process.
+
+On either store (``stores``); that on AWS needs the emulators (``make test-dynamodb``).
+"""
 
 import os
 import re
@@ -6,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
@@ -30,6 +34,8 @@ from moneta.client import (
 )
 from moneta.client.caller import Caller
 from moneta.domain.identifiers import OrganizationId
+from tests.emulated import emulator_url
+from tests.emulators import Urls
 
 START_S_MAX = 60
 STOP_S_MAX = 10
@@ -54,8 +60,16 @@ def moneta(*arguments, **options):
 class RunningHub:
     """``moneta up`` on a data directory, until ``stop`` or ``kill``."""
 
+    environment = None
+
     def __init__(self, data, *options, port=0):
         self.data, self.options, self.port = data, options, port
+
+    def init(self):
+        """Make it; return the line that names its key."""
+        made = moneta("init", "--data", self.data)
+        assert made.returncode == 0, made.stderr
+        return made.stdout
 
     def start(self):
         self.log = (self.data.parent / f"{self.data.name}.log").open("ab")
@@ -64,6 +78,7 @@ class RunningHub:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self.log,
+            env=self.environment,
         )
         started = time.monotonic()
         self.line = self.process.stdout.readline().decode()
@@ -112,22 +127,51 @@ class RunningHub:
         wait_until(lambda: self.children().get(name) != pid)
 
     def operator(self):
-        token = moneta("token", "--data", self.data).stdout.strip()
+        token = self.operator_token()
         return Caller(self.url, lambda: token)
+
+    def operator_token(self):
+        return moneta("token", "--data", self.data).stdout.strip()
+
+    def read(self):
+        """The options with which a command reads this hub from outside: the store itself, if that is in a folder."""
+        return "--data", self.data
 
     def _close(self):
         self.process.stdout.close()
         self.log.close()
 
 
+class RunningHubOnAWS(RunningHub):
+    """``moneta up --store aws`` over emulators, with tables, queues and keys of its own."""
+
+    def __init__(self, data, *options, port=0):
+        urls = Urls(dynamodb=emulator_url("MONETA_DYNAMODB_URL"), ministack=emulator_url("MONETA_MINISTACK_URL"))
+        self.environment = {**os.environ, **urls.environment()}
+        self.prefix = f"up-{uuid.uuid4().hex[:12]}-"
+        self.operator_key = data.parent / "operator.pem"
+        super().__init__(data, "--store", "aws", "--table-prefix", self.prefix, *options, port=port)
+
+    def init(self):
+        told = ("--table-prefix", self.prefix, "--base-url", "http://127.0.0.1", "--operator-key", self.operator_key)
+        made = moneta("aws", "init", "--local", *told, env=self.environment)
+        assert made.returncode == 0, made.stderr
+        return made.stdout.splitlines()[0]
+
+    def operator_token(self):
+        return moneta("token", "--key", self.operator_key, "--as", "operator", "--url", self.url).stdout.strip()
+
+    def read(self):
+        return "--url", self.url, "--token", self.operator_token()
+
+
 @contextmanager
-def running_hub(folder, *options):
+def running_hub(folder, *options, store="embedded"):
     """Give a new hub that takes webhooks to this machine; it is stopped at the end, if the test has not."""
-    data = folder / "hub"
-    made = moneta("init", "--data", data)
-    assert made.returncode == 0, made.stderr
-    hub = RunningHub(data, "--allow-http-webhooks", "--allow-private-webhooks", *options).start()
-    hub.hub_key = made.stdout.removeprefix("hub key ").strip()
+    kind = {"embedded": RunningHub, "aws": RunningHubOnAWS}[store]
+    hub = kind(folder / "hub", "--allow-http-webhooks", "--allow-private-webhooks", *options)
+    hub.hub_key = hub.init().removeprefix("hub key ").strip()
+    hub.start()
     try:
         yield hub
     finally:

@@ -9,6 +9,7 @@ from tests.http.api_contract import check_described
 from tests.http.api_server import parties, serving
 from tests.http.bad_input import bad_requests
 from tests.hub import MO
+from tests.stores import STORES
 
 HANG_S = 10.0  # a hang, not a slow moment: the suite runs beside others on two cores
 TRIES = 3
@@ -16,9 +17,9 @@ IN_CI = 1_500
 IN_FULL = 5_000
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("hub")) as served:
+@pytest.fixture(scope="module", params=STORES)
+def served(tmp_path_factory, request):
+    with serving(tmp_path_factory.mktemp("hub"), store=request.param) as served:
         served.mo, served.publisher = parties(served.test_hub)
         served.mpass = served.test_hub.issue_mpass(served.mo)
         served.victim = served.test_hub.register(MO, "VICTIM")

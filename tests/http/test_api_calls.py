@@ -11,13 +11,14 @@ from tests.http.api_contract import check_described
 from tests.http.api_server import parties, serving
 from tests.hub import MO, PUBLISHER
 from tests.signing_examples import key_of
+from tests.stores import STORES
 
 UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("hub")) as served:
+@pytest.fixture(scope="module", params=STORES)
+def served(tmp_path_factory, request):
+    with serving(tmp_path_factory.mktemp("hub"), store=request.param) as served:
         served.mo, served.publisher = parties(served.test_hub)
         served.operator = served.test_hub.console
         served.mpass = served.test_hub.issue_mpass(served.mo)

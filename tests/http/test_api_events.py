@@ -7,11 +7,12 @@ import pytest
 from moneta.application.ports import EventType
 from moneta.domain.limits import EVENT_BYTES_MAX
 from tests.http.api_server import parties, serving
+from tests.stores import STORES
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("hub")) as served:
+@pytest.fixture(scope="module", params=STORES)
+def served(tmp_path_factory, request):
+    with serving(tmp_path_factory.mktemp("hub"), store=request.param) as served:
         served.mo, served.publisher = parties(served.test_hub)
         served.mpass = served.test_hub.issue_mpass(served.mo)
         yield served

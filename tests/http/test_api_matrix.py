@@ -15,6 +15,7 @@ from tests.http.api_contract import check_described, operations
 from tests.http.api_server import serving
 from tests.hub import MO, PUBLISHER
 from tests.signing_examples import key_of
+from tests.stores import STORES
 
 JSON_TYPE = {"content-type": "application/json"}
 YAML_TYPE = {"content-type": "application/yaml"}
@@ -51,9 +52,9 @@ def served_deliveries(test_hub, party):
     return [one.owed.webhook_id for one in due if one.owed.organization_id == party.organization_id]
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("hub")) as served:
+@pytest.fixture(scope="module", params=STORES)
+def served(tmp_path_factory, request):
+    with serving(tmp_path_factory.mktemp("hub"), store=request.param) as served:
         test_hub = served.test_hub
         served.holders = {
             "operator": test_hub.console,

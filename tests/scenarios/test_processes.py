@@ -15,6 +15,7 @@ import trustme
 
 from moneta.client.messages import MessageType
 from tests.running_hub import RunningHub, moneta, running_hub, trading, wait_until
+from tests.stores import STORES
 
 KILLS = int(os.environ.get("MONETA_KILLS", "0"))  # of each process, for a long run; 0 for the short ones
 CONTRACTS = 12
@@ -23,9 +24,9 @@ STOP_S_MAX = 10
 numbers = count(1)
 
 
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory):
-    with running_hub(tmp_path_factory.mktemp("processes")) as running:
+@pytest.fixture(scope="module", params=STORES)
+def hub(tmp_path_factory, request):
+    with running_hub(tmp_path_factory.mktemp("processes"), store=request.param) as running:
         yield running
 
 
@@ -44,8 +45,8 @@ def is_gone(pid):
 
 
 def read_store(hub, *arguments):
-    """Read as an outsider would: another process, at the store itself."""
-    read = moneta(*arguments, "--data", hub.data, "--json")
+    """Read as an outsider would, in another process."""
+    read = moneta(*arguments, *hub.read(), "--json")
     assert read.returncode == 0, read.stderr
     return json.loads(read.stdout)
 

@@ -11,6 +11,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from moneta.client import HubClient, Party, Role, build_contract, keys, registration, sign_first, system_clock
 from tests.running_hub import running_hub, wait_until
+from tests.stores import STORES
 
 OVERLAP_S = 3
 DAY_S = 24 * 3600
@@ -127,9 +128,9 @@ def is_by(secret, request):
         return False
 
 
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory):
-    with running_hub(tmp_path_factory.mktemp("webhooks")) as running:
+@pytest.fixture(scope="module", params=STORES)
+def hub(tmp_path_factory, request):
+    with running_hub(tmp_path_factory.mktemp("webhooks"), store=request.param) as running:
         yield running
 
 

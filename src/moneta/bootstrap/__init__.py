@@ -6,7 +6,7 @@ nothing. What is done to the files of an embedded hub, before and beside it, is 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 
 from moneta.adapters.system import SystemClock, SystemRandomness
@@ -17,6 +17,7 @@ from moneta.application.ports import (
     Hub,
     Observer,
     Randomness,
+    Relay,
     Sender,
     Serverless,
     TemplateReader,
@@ -29,12 +30,19 @@ from moneta.settings import Settings, StoreKind
 @contextmanager
 def opened(settings: Settings, *, observer: Observer = UNOBSERVED) -> Iterator[Hub]:
     """Give the hub on the store that the settings name. See ``embedded`` and ``aws`` for what they raise."""
+    with opened_with_relay(settings, observer=observer) as (hub, _):
+        yield hub
+
+
+@contextmanager
+def opened_with_relay(settings: Settings, *, observer: Observer = UNOBSERVED) -> Iterator[tuple[Hub, Relay | None]]:
+    """Give the hub as ``opened`` does, and what completes its changes; None where a commit is complete or not there."""
     if settings.store is StoreKind.EMBEDDED:
         with embedded(settings, observer=observer) as hub:
-            yield hub
+            yield hub, None
     else:
         with aws(settings, observer=observer, announces=False) as serverless:
-            yield serverless.hub
+            yield serverless.hub, serverless.relay
 
 
 @contextmanager
@@ -87,8 +95,9 @@ def aws(settings: Settings, *, observer: Observer = UNOBSERVED, announces: bool)
     if settings.aws is None or settings.base_url is None:
         raise MisconfiguredError("settings: expected those of a hub on AWS, with its base URL")
     clock = SystemClock()
-    clients = Clients(region=settings.aws.region, endpoint_url=settings.aws.endpoint_url)
-    try:
+    with ExitStack() as closing:
+        clients = Clients(region=settings.aws.region, endpoint_url=settings.aws.endpoint_url)
+        closing.callback(clients.close)
         names = store.Names(
             table_prefix=settings.aws.table_prefix,
             events_queue_url=settings.aws.events_queue_url,
@@ -97,6 +106,7 @@ def aws(settings: Settings, *, observer: Observer = UNOBSERVED, announces: bool)
             announces=announces,
         )
         made = store.DynamoDBStore.on(clients.of("dynamodb"), clients.of("sqs"), names, clock, settings.retention)
+        closing.callback(made.close)
         keys = hub_secret.CachedKeys(hub_secret.HubSecret(clients.of("secretsmanager"), settings.aws.secret_id), clock)
         yield Serverless(
             hub=Hub(
@@ -119,8 +129,6 @@ def aws(settings: Settings, *, observer: Observer = UNOBSERVED, announces: bool)
             relay=made.relay,
             messages=made.messages,
         )
-    finally:
-        clients.close()
 
 
 def http_sender(settings: Settings) -> Sender:

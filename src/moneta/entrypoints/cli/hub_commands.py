@@ -143,6 +143,8 @@ def up(
 
     if (tls_cert is None) != (tls_key is None):
         raise typer.BadParameter("--tls-cert and --tls-key go together")
+    if store is StoreKind.AWS:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)  # for locks and heartbeats
     settings = Settings(
         data_dir=data.absolute(),
         host=host,
@@ -170,7 +172,9 @@ def up(
 def _aws_settings(endpoint: str | None, table_prefix: str | None) -> AwsSettings:
     from moneta.bootstrap import deployment  # noqa: PLC0415  # see the package's docstring
 
-    return deployment.find(endpoint_url=endpoint, table_prefix=table_prefix)
+    found = deployment.find(endpoint_url=endpoint, table_prefix=table_prefix)
+    deployment.check(found)  # said here, by name, and not by the process that would die of it
+    return found
 
 
 def demo(

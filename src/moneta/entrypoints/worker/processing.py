@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from moneta.bootstrap import opened
+from moneta.bootstrap import opened_with_relay
 from moneta.bootstrap.data_directory import reclaim_events
 from moneta.entrypoints.forgetting import Forgetting
 from moneta.entrypoints.logs import configure_logs
@@ -20,6 +20,7 @@ from moneta.entrypoints.pipes import Pipes, waker
 from moneta.entrypoints.telemetry.metrics import Source
 from moneta.entrypoints.telemetry.process import telemetry_of
 from moneta.entrypoints.worker.beats import Beats
+from moneta.entrypoints.worker.completing import Completing
 from moneta.entrypoints.worker.processor import Processor
 from moneta.settings import Settings, StoreKind
 
@@ -41,19 +42,27 @@ def main(settings: Settings, *, lifeline: int, wake: int, deliverer: int, ready:
 
 
 def _work(settings: Settings, pipes: Pipes, *, deliverer: int, ready: int) -> None:
-    with telemetry_of(settings, Source.PROCESSOR) as telemetry, opened(settings, observer=telemetry.observer) as hub:
+    with (
+        telemetry_of(settings, Source.PROCESSOR) as telemetry,
+        opened_with_relay(settings, observer=telemetry.observer) as (hub, relay),
+    ):
         processor = Processor(hub, on_progress=waker(deliverer), wait=pipes.wait)
         pipes.on_stop(processor.stop)
         beats = Beats(settings.data_dir, telemetry.figures, processor.heartbeat, on_asked=pipes.wake)
-        forgetting = Forgetting(hub, settings.retention)
+        beside: list[Forgetting | Completing] = [
+            Forgetting(hub, settings.retention),
+            *([] if relay is None else [Completing(relay)]),
+        ]
         beats.start()
-        forgetting.start()
+        for thread in beside:
+            thread.start()
         os.write(ready, b"ready\n")
         log.info("processor_started")
         hub.templates.lint(b"")  # imports what reads templates, 0.3 s, before an event needs it
         try:
             processor.run()
         finally:
-            forgetting.stop()
+            for thread in beside:
+                thread.stop()
             beats.stop()
     log.info("processor_stopped")
