@@ -17,11 +17,11 @@ TOLD_EVERY_S = 2.0
 # fmt: off
 COSTS_S: Mapping[str, float] = {
     # of one, on two cores of our own
-    "bugs":      2.0,
+    "bugs":      2.4,
     "cuts":      0.03,
-    "points":    0.4,
-    "faults":    0.09,
-    "crashes":   0.09,
+    "points":    0.35,
+    "faults":    0.1,
+    "crashes":   0.1,
     "full disk": 1.3,
     "kills":     0.42,
 }

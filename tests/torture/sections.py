@@ -42,7 +42,7 @@ POINT_ACTIONS_MAX = 300
 POINT_WORLDS_MAX = 10
 POINT_STORMS = 6
 POINTS_MIN = 40
-BUG_WORLDS_MAX = 60
+BUG_WORLDS_MAX = 200
 PLANTED: Mapping[str, Plant] = {**BUGS, "the store is set to NORMAL": NORMAL}
 FAULTS_OF: Mapping[str, tuple[Fault, ...]] = {
     "write": tuple(Fault),
