@@ -7,6 +7,7 @@ from moneta.domain.errors import InvalidParameterError
 from tests.conformance.builders import (
     MO,
     NOW,
+    PUBLISHER,
     delivered,
     new_event,
     owed_delivery,
@@ -51,6 +52,16 @@ def test_a_taken_event_has_all_that_came_with_it(store):
         "contract-1",
     )
     assert (taken.raw, taken.received_at, taken.registry_seq, taken.tries) == (b"\x00 bytes", NOW, 41, 1)
+
+
+def test_a_sender_with_many_waiting_keeps_nobody_else_waiting(embedded):
+    flood = [new_event(f"flood-{number:03}", contract_id=f"c-{number}") for number in range(40)]
+    accept(embedded, *flood, *(new_event(f"other-{number}", source=PUBLISHER) for number in range(3)))
+    first = take(embedded, limit=10)
+    assert ids(first) == ["flood-000", "other-0", "flood-001", "other-1", "flood-002", "other-2"] + [
+        f"flood-{number:03}" for number in range(3, 7)
+    ]
+    assert ids(take(embedded, limit=40)) == [f"flood-{number:03}" for number in range(7, 40)]
 
 
 def test_the_largest_event_comes_back_whole(store):

@@ -1,8 +1,11 @@
 """Events: accepted once, queued until their outcome, and what the queue could not get rid of."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice, zip_longest
 from typing import Final
+
+import apsw
 
 from moneta.adapters.embedded.cursors import make_cursor, read_cursor
 from moneta.adapters.embedded.database import Database, Row, insert, row, rows, value
@@ -29,7 +32,7 @@ from moneta.application.ports import (
     Taken,
 )
 from moneta.domain.identifiers import ContractId, EventId, OrganizationId, UnixMillis
-from moneta.domain.limits import BACKLOG_COUNTED_MAX, FORGOTTEN_TRIES_MAX, PROCESS_RETRY_S_MAX
+from moneta.domain.limits import BACKLOG_COUNTED_MAX, FORGOTTEN_TRIES_MAX, PROCESS_LOOK_MAX, PROCESS_RETRY_S_MAX
 
 ACCEPTED: Final = EVENT_STATUS_CODES[EventStatus.ACCEPTED]
 
@@ -154,12 +157,14 @@ class SQLiteEventQueue:
             self._count_tries(self._in_hand.ended(now), is_delayed=False)
             held = self._in_hand.groups()
             with self._database.read() as connection:
-                ready = [one for one in rows(connection, _READY, (now, limit + len(held))) if one[0] not in held]
-            taken = [number for number, *_ in ready[:limit]]
+                ready = [one for one in rows(connection, _READY, (now, limit + len(held) + 1)) if one[0] not in held]
+                if len(ready) > limit:
+                    ready = [*_in_turn(connection, held, now=now, limit=limit)]
+            taken = [number for number, *_ in ready]
             if taken:
                 self._in_hand.hold(dict.fromkeys(taken, 0), until=UnixMillis(now + lease_s * 1000))
                 self._file.write([*held, *taken])
-        return [_queued(found) for found in ready[:limit]]
+        return [_queued(found) for found in ready]
 
     def release(self, events: Sequence[QueuedEvent], *, delay_s: int) -> None:
         """See EventQueue.release."""
@@ -244,13 +249,18 @@ class SQLiteEventQueue:
         return _letter(found[0])
 
 
-_READY: Final = """
+_QUEUED: Final = """
 SELECT messages.event, tries, sender.name, event_id, type, subject.name, raw, received_at, registry_seq,
     ready_at
 FROM messages
 JOIN events ON events.event = messages.event
 JOIN names AS sender ON sender.ref = events.source
 JOIN names AS subject ON subject.ref = events.contract
+"""
+_READY: Final = f"{_QUEUED} WHERE ready_at <= ? ORDER BY ready_at, messages.event LIMIT ?"
+_ONE: Final = f"{_QUEUED} WHERE messages.event = ?"
+_SENDERS: Final = """
+SELECT messages.event, source FROM messages JOIN events ON events.event = messages.event
 WHERE ready_at <= ? ORDER BY ready_at, messages.event LIMIT ?
 """
 _RELEASE: Final = "UPDATE messages SET ready_at = ?, tries = ? WHERE event = ? AND ready_at IS NOT NULL"
@@ -278,6 +288,21 @@ WHERE letter > ? ORDER BY letter LIMIT ?
 _REDRIVE: Final = "UPDATE messages SET ready_at = ?, tries = 0 WHERE event = ?"
 _OF_LETTERS: Final = ("dead letters",)
 _LETTER_ID: Final = re.compile(r"[1-9][0-9]{0,15}", re.ASCII)
+
+
+def _in_turn(connection: apsw.Connection, held: Mapping[int, int], *, now: UnixMillis, limit: int) -> Iterator[Row]:
+    """Give up to ``limit`` events that are ready, one of each sender in turn, each sender's oldest first.
+
+    So a sender with many waiting keeps nobody else waiting. Of the ``PROCESS_LOOK_MAX`` that have waited longest: more
+    than that wait only in a hub that refuses what is new (``docs/back-pressure.md``).
+    """
+    of_sender: dict[int, list[int]] = {}
+    for number, source in rows(connection, _SENDERS, (now, PROCESS_LOOK_MAX + len(held))):
+        if number not in held:
+            of_sender.setdefault(source, []).append(number)
+    turns = (number for turn in zip_longest(*of_sender.values()) for number in turn if number is not None)
+    for number in islice(turns, limit):
+        yield from rows(connection, _ONE, (number,))
 
 
 def _letter(found: Row) -> DeadLetter:
