@@ -44,6 +44,13 @@ UNUSED: Final = (
     "*.dist-info/direct_url.json",
     "*.dist-info/uv_cache.json",
 )
+UNUSED_PACKAGES: Final = (
+    "apsw",  # of the embedded store,
+    "httptools uvicorn uvloop",  # of the server,
+    "click markdown_it mdurl pygments rich rich_click shellingham typer",  # of the command line,
+    "faker",  # of the framework's tests,
+    "pycparser",  # of cffi's compiler.
+)
 SERVICES: Final = frozenset({"dynamodb", "kms", "secretsmanager", "sqs", "sts"})
 """What botocore is to speak; it ships the words of four hundred others."""
 
@@ -108,7 +115,8 @@ def _install(folder: Path, *arguments: str) -> None:
 
 
 def _remove_unused(folder: Path) -> None:
-    for pattern in UNUSED:
+    packages = " ".join(UNUSED_PACKAGES).split()
+    for pattern in (*UNUSED, *packages, *(f"{name}-*.dist-info" for name in packages)):
         for found in list(folder.glob(pattern)):
             shutil.rmtree(found) if found.is_dir() else found.unlink()
     for found in (folder / "botocore" / "data").iterdir():

@@ -1,5 +1,6 @@
 """What the template says in its own words must be what the code says: tables, limits, figures, the runbook."""
 
+import importlib
 import json
 import re
 from pathlib import Path
@@ -12,6 +13,7 @@ from moneta.adapters.aws.lifetimes import FORGET_AT
 from moneta.adapters.aws.tables import table_definition
 from moneta.domain.limits import PROCESS_TRIES_MAX
 from moneta.entrypoints.telemetry.metrics import METRICS
+from moneta.settings import AWS_VARIABLES, Settings
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "aws.md").read_text(encoding="utf-8")
@@ -106,6 +108,24 @@ def test_each_function_has_a_role_and_a_log_of_its_own():
         assert logs == f"/aws/lambda/{function['FunctionName']['Fn::Sub']}"
         (first, *_) = RESOURCES[f"{name}Role"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
         assert first["Resource"] == {"Fn::GetAtt": [f"{name}Logs", "Arn"]}
+
+
+def test_each_function_is_a_handler_that_there_is():
+    for function in FUNCTIONS.values():
+        module, _, name = function["Handler"].rpartition(".")
+        assert callable(getattr(importlib.import_module(module), name))
+
+
+def test_the_functions_environment_is_what_the_settings_ask_for():
+    given = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
+    values = {
+        name: "false" if "ALLOW" in name else "info" if "LEVEL" in name else "https://x.example" for name in given
+    }
+    read = Settings.from_environment({**values, "AWS_REGION": "eu-west-1"}, data_dir=Path())
+    assert given.keys() >= set(AWS_VARIABLES.values()) - {"AWS_REGION"}  # which Lambda gives
+    assert (read.allow_http_webhooks, read.log_level, read.base_url) == (False, "info", "https://x.example")
+    source = (ROOT / "src" / "moneta" / "settings.py").read_text(encoding="utf-8")
+    assert [name for name in given if f'"{name}"' not in source] == []
 
 
 @pytest.mark.parametrize("stage", TEMPLATE["Parameters"]["Stage"]["AllowedValues"])
