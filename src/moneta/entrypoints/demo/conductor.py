@@ -36,6 +36,15 @@ NOT_FOUND: Final = 404
 NAMES: Final = {"mo": ("Demo Members", "DEMOMO"), "publisher": ("Demo Press", "DEMOPUB")}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoHub:
+    """A hub to play at. ``key``: the id of the key it signs with; ``token``: an operator's."""
+
+    url: str
+    key: str
+    token: str
+
+
 @dataclass(slots=True)
 class Found:
     """What became of one planned contract, as far as the conductor has seen."""
@@ -94,10 +103,28 @@ def _folder(keep: Path | None) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def run_demo_at(hub: DemoHub, folder: Path, *, play_s_max: float, silence_s_max: float) -> int:
+    """Play the demo at a hub that runs already, and return the exit code. ``folder``: where the partners keep theirs.
+
+    ``silence_s_max``: how long that hub may say nothing, as until its next look for what has expired.
+    """
+    demo = _Demo(Console(highlight=False), folder, play_s_max=play_s_max, silence_s_max=silence_s_max)
+    return demo.run_at(hub)
+
+
 class _Demo:
-    def __init__(self, console: Console, folder: Path) -> None:
+    def __init__(
+        self,
+        console: Console,
+        folder: Path,
+        *,
+        play_s_max: float = PLAY_S_MAX,
+        silence_s_max: float = SILENCE_S_MAX,
+    ) -> None:
         self._console = console
         self._folder = folder
+        self._play_s_max = play_s_max
+        self._silence_s_max = silence_s_max
         self._plan = make_plan()
         self._found = {one.contract_id: Found(one) for one in self._plan}
         self._told: Queue[tuple[str, Line | None]] = Queue()
@@ -105,25 +132,39 @@ class _Demo:
         self._played_s = 0.0
 
     def run(self) -> int:
+        """Play it at a hub of its own."""
         started = monotonic()
         with ExitStack() as stack:
-            partners = [PartnerProcess(role, self._folder / "partners" / role, self._told) for role in NAMES]
-            for partner in partners:
-                stack.callback(partner.close)
+            partners = self._partners(stack)
             hub_key = moneta("init", "--data", self._folder).removeprefix("hub key ")
             log = self._folder / "hub.log"
             url, hub = stack.enter_context(hub_process(self._folder, log))
             token = moneta("token", "--data", self._folder)
-            operator = Caller(url, lambda: token)
-            self._console.print(f"[bold]{'hub':10}[/] {url}, key {hub_key}", soft_wrap=True)
-            ids = self._introduce(operator, url, partners)
-            self._play(partners, ids)
-            judge = self._judge(operator, url, hub_key, ids)
-            self._verify(operator, judge)
+            self._play_at(DemoHub(url=url, key=hub_key, token=token), partners)
             exit_code = stop(hub)
             if exit_code != 0:
                 raise DemoError(f"the hub exited with {exit_code}; see {log}")
         return self._conclude(monotonic() - started)
+
+    def run_at(self, hub: DemoHub) -> int:
+        """Play it at a hub that runs already."""
+        started = monotonic()
+        with ExitStack() as stack:
+            self._play_at(hub, self._partners(stack))
+        return self._conclude(monotonic() - started)
+
+    def _partners(self, stack: ExitStack) -> Sequence[PartnerProcess]:
+        partners = [PartnerProcess(role, self._folder / "partners" / role, self._told) for role in NAMES]
+        for partner in partners:
+            stack.callback(partner.close)
+        return partners
+
+    def _play_at(self, hub: DemoHub, partners: Sequence[PartnerProcess]) -> None:
+        operator = Caller(hub.url, lambda: hub.token)
+        self._console.print(f"[bold]{'hub':10}[/] {hub.url}, key {hub.key}", soft_wrap=True)
+        ids = self._introduce(operator, hub.url, partners)
+        self._play(partners, ids)
+        self._verify(operator, self._judge(operator, hub, ids))
 
     def _introduce(self, operator: Caller, url: str, partners: Sequence[PartnerProcess]) -> Mapping[str, str]:
         """Register both, and return the members of a contract that name them."""
@@ -149,7 +190,7 @@ class _Demo:
             partner.listen()
         with self._progress("contracts") as (progress, task):
             while not all(one.is_done for one in self._found.values()):
-                if not self._hear(min(SILENCE_S_MAX, started + PLAY_S_MAX - monotonic())):
+                if not self._hear(min(self._silence_s_max, started + self._play_s_max - monotonic())):
                     break
                 progress.update(task, completed=sum(one.is_done for one in self._found.values()))
         self._played_s = monotonic() - started
@@ -177,15 +218,15 @@ class _Demo:
                 raise DemoError(f"the {role} said what nobody understands: {sorted(line)}")
         return True
 
-    def _judge(self, operator: Caller, url: str, hub_key: str, ids: Mapping[str, str]) -> Judge:
+    def _judge(self, operator: Caller, hub: DemoHub, ids: Mapping[str, str]) -> Judge:
         published = msgspec.json.decode(
             operator.call("GET", "/.well-known/jwks.json", body=None, headers={}, is_repeatable=True).body
         )
-        moneta_keys = [key for key in published["keys"] if key["kid"] == hub_key]
+        moneta_keys = [key for key in published["keys"] if key["kid"] == hub.key]
         if not moneta_keys:
             raise DemoError("the hub serves another key than moneta init made")
         return Judge(
-            hub=url,
+            hub=hub.url,
             parties={role: ids[f"{role}_id"] for role in NAMES},
             keys={**self._keys, "moneta": moneta_keys[0]},
             orders=ORDERS,
