@@ -68,9 +68,10 @@ class StoreOnAWS:
     def __init__(self, clock: FakeClock) -> None:
         self._open = ExitStack()
         prefix = f"hub-{uuid.uuid4().hex[:12]}-"
-        self._store = self._open.enter_context(emulated_services(clock, table_prefix=prefix)).store(clock)
+        self.services = self._open.enter_context(emulated_services(clock, table_prefix=prefix))
+        self._store = self.services.store(clock)
         self._store.create_tables()
-        for name in ("events", "queue", "contracts", "deliveries", "directory", "retention"):
+        for name in ("events", "queue", "contracts", "deliveries", "directory", "retention", "relay", "lines"):
             setattr(self, name, getattr(self._store, name))
 
     def close(self) -> None:
