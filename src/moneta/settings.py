@@ -146,11 +146,21 @@ class Settings:
 
     @classmethod
     def last(cls, data_dir: Path) -> "Settings":
-        """Return the settings that a hub was last started with there; the defaults if it never was."""
+        """Return the settings that a hub was last started with there; the defaults if it never was.
+
+        Raises:
+            MisconfiguredError: The file is damaged: it is not synced, so a power cut may have left it empty.
+        """
+        path = data_dir / SETTINGS_FILE
         try:
-            found = json.loads((data_dir / SETTINGS_FILE).read_text(encoding="utf-8"))
+            return cls._of_file(json.loads(path.read_text(encoding="utf-8")), data_dir)
         except FileNotFoundError:
             return cls(data_dir=data_dir)
+        except (ValueError, TypeError, AttributeError) as error:  # no JSON, or not what ``save`` writes
+            raise MisconfiguredError(f"{path}: can't be read; moneta up writes it anew, or delete it") from error
+
+    @classmethod
+    def _of_file(cls, found: Mapping[str, Any], data_dir: Path) -> "Settings":  # Any: as JSON has it
         known = {one.name for one in fields(cls)}  # another version's file may have others
         members = {name: member for name, member in found.items() if name in known}
         members["store"] = StoreKind(members.get("store", StoreKind.EMBEDDED))

@@ -4,8 +4,10 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import typer
 
 from moneta.domain.errors import MisconfiguredError
+from moneta.entrypoints.cli.options import checked_otlp_endpoint
 from moneta.settings import AWS_VARIABLES, TRACE_RATIO_OF_FUNCTIONS, AwsSettings, Settings, StoreKind
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
@@ -99,3 +101,16 @@ def test_what_a_hub_was_started_with_is_read_as_it_was_saved(tmp_path, settings)
     saved = Settings(data_dir=tmp_path, port=9000, tls_cert=Path("cert.pem"), **settings)
     saved.save()
     assert Settings.last(tmp_path) == saved
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"store": "x"}', '{"aws": {"x": 1}}', "\x00"])
+def test_a_damaged_file_of_settings_is_named(tmp_path, text):
+    (tmp_path / "settings.json").write_text(text)
+    with pytest.raises(MisconfiguredError, match=r"settings\.json: can't be read"):
+        Settings.last(tmp_path)
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://127.0.0.1:99999", "http://127.0.0.1:x", "127.0.0.1:4318", ""])
+def test_traces_go_to_no_address_that_is_none(url):
+    with pytest.raises(typer.BadParameter, match="expected a URL"):
+        checked_otlp_endpoint(url)

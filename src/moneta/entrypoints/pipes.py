@@ -1,7 +1,7 @@
 """How the hub's processes wake each other: a byte in a pipe, without polling.
 
 A command that works on the store beside a running hub has no pipe to it. It leaves a file, which the process that it
-means looks for at each of its heartbeats: a name that is not there, four times a second.
+means looks for at each of its heartbeats: a name that is not there, ten times a second.
 """
 
 import os

@@ -88,11 +88,19 @@ Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="For a per
 
 def checked_otlp_endpoint(endpoint: str | None) -> str | None:
     """Return ``endpoint`` if it can be a collector's base URL; what admits us there has a variable of its own."""
-    parts = urlsplit(endpoint or "")
-    is_plain = not (parts.query or parts.fragment or parts.username)
-    if endpoint is not None and not (parts.scheme in {"http", "https"} and parts.hostname and is_plain):
+    if endpoint is not None and not _is_plain(endpoint):
         raise typer.BadParameter("expected a URL like http://127.0.0.1:4318, without query or user")
     return endpoint
+
+
+def _is_plain(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # read only when asked for, and refused then
+    except ValueError:
+        return False
+    is_bare = not (parts.query or parts.fragment or parts.username)
+    return parts.scheme in {"http", "https"} and parts.hostname is not None and is_bare
 
 
 def checked_ratio(ratio: float) -> float:
