@@ -247,3 +247,14 @@ def test_keys_younger_than_a_year_and_a_certificate_that_lasts_are_well(data):
 def test_every_check_is_explained():
     page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
     assert [name for name in CHECKS if f"`{name}`" not in page] == []
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:x", "http://[::1", ""])
+def test_an_address_that_is_none_is_a_finding(data, url):
+    assert examine(data, "--url", url)["answer"]["level"] == FAIL
+
+
+def test_a_backup_that_can_not_be_read_is_a_finding(data, tmp_path):
+    (tmp_path / "backups" / "monday").mkdir(parents=True)
+    (tmp_path / "backups" / "monday" / "manifest.json").touch()
+    assert examine(data, "--backups", tmp_path / "backups")["backups"]["level"] == FAIL

@@ -17,6 +17,7 @@ from cryptography import x509
 
 from moneta import bootstrap
 from moneta.bootstrap import data_directory
+from moneta.domain.errors import BackupError
 from moneta.domain.limits import ENDPOINT_FAILING_S_MAX
 from moneta.domain.retention import DAY_MS
 from moneta.entrypoints.heartbeats import WORKERS, HeartbeatFile
@@ -160,23 +161,29 @@ def _clock(it: Patient) -> Verdict:
 def _answer(it: Patient) -> Verdict:
     if it.url is None:
         return Level.OK, "not asked: give --url", ""
-    parts = urlsplit(it.url)
+    try:
+        status, skew_ms = _asked(it.url, it.now)
+    except (OSError, HTTPException, ValueError) as error:  # ValueError: an address, or a Date, that is none
+        return Level.FAIL, f"{it.url} does not answer: {error}", "is it up, and is this the address?"
+    if status >= 300:  # noqa: PLR2004  # RFC 9110, section 15
+        return Level.FAIL, f"{it.url}/ready says {status}", "its body says which part is not ready"
+    if skew_ms > SKEW_MS_MAX:
+        return Level.WARN, f"its clock and this one differ by {skew_ms / 1000:.0f} s", "signatures are judged by time"
+    return Level.OK, f"{it.url} is ready", ""
+
+
+def _asked(url: str, now_ms: int) -> tuple[int, float]:
+    """Return the status of ``/ready``, and by how many milliseconds the clock there differs."""
+    parts = urlsplit(url)
     kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
     connection = kind(parts.netloc, timeout=URL_TIMEOUT_S)
     try:
         connection.request("GET", f"{parts.path}/ready")
         answer = connection.getresponse()
-        date = answer.getheader("date")
-    except (OSError, HTTPException) as error:
-        return Level.FAIL, f"{it.url} does not answer: {error}", "is it up, and is this the address?"
     finally:
         connection.close()
-    if answer.status >= 300:  # noqa: PLR2004  # RFC 9110, section 15
-        return Level.FAIL, f"{it.url}/ready says {answer.status}", "its body says which part is not ready"
-    skew_ms = 0 if date is None else abs(parsedate_to_datetime(date).timestamp() * 1000 - it.now)
-    if skew_ms > SKEW_MS_MAX:
-        return Level.WARN, f"its clock and this one differ by {skew_ms / 1000:.0f} s", "signatures are judged by time"
-    return Level.OK, f"{it.url} is ready", ""
+    date = answer.getheader("date")
+    return answer.status, 0 if date is None else abs(parsedate_to_datetime(date).timestamp() * 1000 - now_ms)
 
 
 def _processes(it: Patient) -> Verdict:
@@ -322,7 +329,10 @@ def _settings(it: Patient) -> Verdict:
 def _backups(it: Patient) -> Verdict:
     if it.backups is None:
         return Level.OK, "not asked: give --backups", ""
-    made = [data_directory.backup_moment(path.parent) for path in it.backups.glob("*/manifest.json")]
+    try:
+        made = [data_directory.backup_moment(path.parent) for path in it.backups.glob("*/manifest.json")]
+    except BackupError as error:
+        return Level.FAIL, str(error), "it restores nothing: delete it, and make another"
     if not made:
         return (
             Level.WARN,
