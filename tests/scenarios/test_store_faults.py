@@ -312,6 +312,14 @@ def test_nothing_that_was_acknowledged_is_lost_in_a_power_cut(disk, blank, tmp_p
         assert live(store, disk, tmp_path, cuts=True) == 0
 
 
+def test_what_is_acknowledged_as_known_is_as_safe_as_what_is_new(filling, disk, tmp_path):
+    # An answer's event is written without a sync. Who sends the same one then is told 202, though nothing is written.
+    filling.deliveries.record([delivered(OWED, answer=ANSWER)])
+    assert filling.events.accept([ANSWER]) == [Taken(received_at=NOW, is_replay=True)]
+    is_kept = lambda store: store.events.find(PUBLISHER, ANSWER.event_id) is not None  # noqa: E731
+    check_after_power_cut(disk, tmp_path / "cut", [(check_whole, is_kept)])
+
+
 def test_the_power_cut_finds_what_is_not_durable(disk, blank, tmp_path):
     # The harness itself: on NORMAL, which is how many set up SQLite, it must find a loss.
     with store_on(disk, blank) as store:

@@ -68,7 +68,7 @@ WEBHOOK_AGE_S_MAX:           Final = 300
 
 INGEST_BATCH_MAX:            Final = 256
 PROCESS_BATCH_MAX:           Final = 128
-PROCESS_LOOK_MAX:            Final = 2_048
+PROCESS_LOOK_BATCHES:        Final = 8
 PROCESS_ROUNDS_MAX:          Final = 16
 INGEST_TURN_MS:              Final = 2
 PROCESS_TURN_MS:             Final = 3

@@ -92,6 +92,7 @@ class Database:
         self._is_suspect = False
         self._is_closed = False
         self._wal_pages = 0
+        self._has_written = False
 
     @contextmanager
     def write(self) -> Iterator[apsw.Connection]:
@@ -189,7 +190,7 @@ class Database:
                 self._recover()
             if not self._is_safe:
                 self._make_safe()
-            connection = self._writer(synchronous)
+            connection, self._has_written = self._writer(synchronous), False
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -197,6 +198,8 @@ class Database:
             except BaseException:
                 _roll_back(connection)
                 raise
+            if synchronous == FULL and not self._has_written:
+                _sync_wal(connection)  # who found all done already may have found what nobody has synced yet
         except DISK_ERRORS as error:
             self._suspect()
             raise _unavailable(error) from error
@@ -258,8 +261,8 @@ class Database:
         return self._writers[synchronous]
 
     def _note_wal(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
-        """Remember after each commit how long the WAL has become."""
-        self._wal_pages = pages
+        """Remember after each commit that wrote anything how long the WAL has become."""
+        self._wal_pages, self._has_written = pages, True
         return apsw.SQLITE_OK
 
     def _discard_writers(self) -> None:

@@ -32,7 +32,7 @@ from moneta.application.ports import (
     Taken,
 )
 from moneta.domain.identifiers import ContractId, EventId, OrganizationId, UnixMillis
-from moneta.domain.limits import BACKLOG_COUNTED_MAX, FORGOTTEN_TRIES_MAX, PROCESS_LOOK_MAX, PROCESS_RETRY_S_MAX
+from moneta.domain.limits import BACKLOG_COUNTED_MAX, FORGOTTEN_TRIES_MAX, PROCESS_LOOK_BATCHES, PROCESS_RETRY_S_MAX
 
 ACCEPTED: Final = EVENT_STATUS_CODES[EventStatus.ACCEPTED]
 
@@ -293,11 +293,11 @@ _LETTER_ID: Final = re.compile(r"[1-9][0-9]{0,15}", re.ASCII)
 def _in_turn(connection: apsw.Connection, held: Mapping[int, int], *, now: UnixMillis, limit: int) -> Iterator[Row]:
     """Give up to ``limit`` events that are ready, one of each sender in turn, each sender's oldest first.
 
-    So a sender with many waiting keeps nobody else waiting. Of the ``PROCESS_LOOK_MAX`` that have waited longest: more
-    than that wait only in a hub that refuses what is new (``docs/back-pressure.md``).
+    So a sender with many waiting keeps nobody else waiting. Of the ``PROCESS_LOOK_BATCHES`` times ``limit`` that have
+    waited longest: more than that wait only in a hub that refuses what is new (``docs/back-pressure.md``).
     """
     of_sender: dict[int, list[int]] = {}
-    for number, source in rows(connection, _SENDERS, (now, PROCESS_LOOK_MAX + len(held))):
+    for number, source in rows(connection, _SENDERS, (now, PROCESS_LOOK_BATCHES * limit + len(held))):
         if number not in held:
             of_sender.setdefault(source, []).append(number)
     turns = (number for turn in zip_longest(*of_sender.values()) for number in turn if number is not None)
