@@ -59,6 +59,11 @@ def test_a_bucket_fills_at_its_rate(taken, after_s, full_in_s):
     assert limits.take(B) == NS_PER_S // 2
 
 
+def test_a_limit_that_is_none_in_effect_refuses_nobody():
+    limits = RateLimits(per_s=10 * NS_PER_S, burst=4, clock=Clock())
+    assert limits.take(A) >= 0
+
+
 def test_asking_in_vain_does_not_prolong_the_wait():
     clock = Clock()
     limits = RateLimits(per_s=1, burst=1, clock=clock)

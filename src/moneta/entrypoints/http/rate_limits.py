@@ -25,7 +25,7 @@ class RateLimits:
     """A bucket of ``burst`` tokens for each caller, into which ``per_s`` a second flow. For one thread."""
 
     def __init__(self, *, per_s: int, burst: int, clock: Callable[[], int] = time.monotonic_ns) -> None:
-        self.interval_ns: Final = NS_PER_S // per_s
+        self.interval_ns: Final = max(1, NS_PER_S // per_s)  # more than one a nanosecond is as good as no limit
         self._span_ns: Final = burst * self.interval_ns
         self._clock = clock
         self._full_at: dict[OrganizationId, int] = {}
