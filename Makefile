@@ -4,7 +4,7 @@ DATA   ?= .data
 BIN    := .venv/bin
 PIP     = $(BIN)/uv pip $(1) --quiet --python $(BIN)/python
 export UV_PYTHON_DOWNLOADS := never
-.PHONY: help up demo test check format lock openapi torture test-dynamodb test-aws aws-package aws-check bench bench-long clean
+.PHONY: help up demo test check format lock openapi torture test-aws aws-package aws-check bench bench-long clean
 help: ## List the targets
 	@sed -n 's/^\([a-z -]*\):[^#]*## /\1	/p' Makefile | while IFS='	' read -r name text; do printf '%-16s %s\n' "$$name" "$$text"; done
 up: .venv/.run ## Serve a hub at port 8080, its data in .data (DATA=...)
@@ -12,7 +12,7 @@ up: .venv/.run ## Serve a hub at port 8080, its data in .data (DATA=...)
 demo: .venv/.run ## Play a contract between two parties and a hub, and verify it
 	$(BIN)/moneta demo
 test: .venv/.dev ## Run the tests; the pure packages must be covered whole
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal -m 'not dynamodb' --cov --cov-report= $(ARGS)
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal -m 'not dynamodb and not deployed' --cov --cov-report= $(ARGS)
 	$(BIN)/coverage report --include='src/moneta/domain/*,src/moneta/signing/*,src/moneta/application/*' --fail-under=100
 check: .venv/.dev ## Format, lint, types, architecture, dependencies
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports --no-logo && $(BIN)/deptry src
@@ -24,8 +24,8 @@ lock: .venv/.uv ## Choose versions anew and export them, with hashes
 	rm -f uv.lock && $(BIN)/uv lock --quiet --python $(BIN)/python && for one in 'run --no-default-groups' 'aws --no-default-groups --extra aws --extra telemetry' 'telemetry --no-default-groups --extra telemetry' 'dev --all-extras'; do $(BIN)/uv export --quiet --frozen --format requirements-txt --no-emit-project --no-header --no-annotate $${one#* } --output-file requirements/$${one%% *}.txt || exit 1; done; rm uv.lock
 openapi torture: .venv/.dev ## Write docs/openapi.json anew; cut the power, kill, fail the disk (40 minutes)
 	$(BIN)/python -m $(if $(filter torture,$@),tests.torture,moneta.entrypoints.http.openapi) $(ARGS)
-test-dynamodb: .venv/.dev ## Run the AWS adapters' tests on DynamoDB Local and MiniStack (needs a JDK and Maven)
-	$(BIN)/python -m tests.emulators $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal -m dynamodb $(ARGS)
+test-aws: .venv/.dev aws-check ## Check the template; run what needs AWS: adapters, and the hub deployed (needs a JDK and Maven)
+	$(BIN)/python -m tests.emulators $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadgroup -m 'dynamodb or deployed' $(ARGS)
 aws-package: .venv/.uv ## Build the artifact of the functions (needs Python 3.13; ARGS=--host: for an emulator here)
 	$(BIN)/python infra/build.py $(ARGS)
 aws-check: .venv-template/.done .venv-checkov/.done ## Check infra/template.yaml, offline

@@ -22,7 +22,7 @@ def emulator_url(name: str) -> str:
     """Return the URL of an emulator, or skip the test."""
     url = os.environ.get(name)
     if url is None:
-        pytest.skip("needs DynamoDB Local and MiniStack: make test-dynamodb")
+        pytest.skip("needs DynamoDB Local and MiniStack: make test-aws")
     return url
 
 

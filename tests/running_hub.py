@@ -1,6 +1,6 @@
 """A real ``moneta up`` in processes of its own, and a trading pair of parties for it, in the test's own process.
 
-On either store (``stores``); that on AWS needs the emulators (``make test-dynamodb``).
+On either store (``stores``); that on AWS needs the emulators (``make test-aws``).
 """
 
 import os

@@ -1,6 +1,6 @@
 """One suite for every adapter of the store ports: ``store`` is each in turn, empty, on a clock that stands still.
 
-That on AWS is tested where the emulators are (``make test-dynamodb``), and skipped elsewhere.
+That on AWS is tested where the emulators are (``make test-aws``), and skipped elsewhere.
 """
 
 import shutil

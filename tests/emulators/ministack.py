@@ -3,7 +3,7 @@
 import hashlib
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,8 +29,11 @@ def installed_python() -> Path:
 
 
 @contextmanager
-def ministack() -> Iterator[str]:
-    """Give the URL of a MiniStack that runs until the block ends, listening on loopback alone."""
+def ministack(others: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Give the URL of a MiniStack that runs until the block ends, listening on loopback alone.
+
+    ``others``: variables of its environment beside ours.
+    """
     python, port = installed_python(), free_port()
     environment = {
         "BIND_HOST": "127.0.0.1",
@@ -39,6 +42,7 @@ def ministack() -> Iterator[str]:
         "IOT_MTLS_ENABLED": "0",
         "LOG_LEVEL": "WARNING",
         "PERSIST_STATE": "0",
+        **(others or {}),
     }
     with serving("ministack", port, [str(python), "-m", "ministack"], environment) as url:
         yield url

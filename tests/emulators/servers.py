@@ -1,11 +1,12 @@
 """Programs that serve on a free port of 127.0.0.1 for as long as a block lasts, and write to a log of their own."""
 
 import os
+import signal
 import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 CACHE = Path(__file__).parents[2] / ".cache"
@@ -65,3 +66,5 @@ def _stop(server: "subprocess.Popen[bytes]") -> None:
     except subprocess.TimeoutExpired:
         server.kill()
         server.wait()
+    with suppress(ProcessLookupError):  # what it started and did not stop, as MiniStack does not its functions
+        os.killpg(server.pid, signal.SIGKILL)
