@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import trustme
 from botocore.config import Config
@@ -32,10 +34,11 @@ class Call:
 
 @dataclass
 class Account:
-    """``url``: where its services are; ``ca``: a file with the certificate to trust there."""
+    """``url``: where its services are; ``ca``: a file with the certificate to trust there; ``folder``: its files'."""
 
     url: str
     ca: Path
+    folder: Path
     session: Session = field(default_factory=Session)
 
     @property
@@ -107,8 +110,18 @@ def access_key(function_arn, role_arn):
 
 
 @contextmanager
-def account(folder) -> Iterator[Account]:
-    """Give an empty account, until the block ends."""
+def account() -> Iterator[Account]:
+    """Give an empty account, until the block ends, with a folder of its own.
+
+    MiniStack unpacks the artifact anew for each process of a function, 77 MB at a time: in memory where that is to be
+    had, and nothing of it is left.
+    """
+    memory = Path("/dev/shm")  # noqa: S108  # the folder in it is private
+    with TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+        yield from _account_in(Path(folder))
+
+
+def _account_in(folder) -> Iterator[Account]:
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1")
     ca, chain, key = folder / "ca.pem", folder / "chain.pem", folder / "key.pem"
@@ -124,8 +137,7 @@ def account(folder) -> Iterator[Account]:
         "MINISTACK_REGION": REGION,
         "CLOUDTRAIL_RECORDING": "1",
         "CLOUDTRAIL_MAX_EVENTS": str(CALLS_MAX),
-        "MINISTACK_WORKER_THREADS": "512",  # a function that waits for a service keeps one, and the service needs one
         "TMPDIR": str(folder),
     }
     with ministack(environment) as url:
-        yield Account(url.replace("http:", "https:"), ca)
+        yield Account(url.replace("http:", "https:"), ca, folder)

@@ -8,9 +8,8 @@ from tests.running_hub import trading
 
 
 @pytest.fixture(scope="session")
-def hub(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("account")
-    with account(folder) as found, deployment(found, folder) as deployed:
+def hub():
+    with account() as found, deployment(found) as deployed:
         deployed.initialize()
         yield deployed
 

@@ -27,11 +27,10 @@ FUNCTIONS = ("authorizer", "ingestor", "processor", "dispatcher", "relay", "swee
 
 @dataclass
 class Deployment:
-    """A deployed hub. ``folder`` has the operator's key."""
+    """A deployed hub."""
 
     account: Account
     url: str
-    folder: Path
     outputs: dict
     functions: tuple = FUNCTIONS
 
@@ -91,7 +90,7 @@ class Deployment:
 
     @property
     def operator_key(self):
-        return self.folder / "operator.pem"
+        return self.account.folder / "operator.pem"
 
     def initialize(self):
         """Make the keys and the operator, as the guide says."""
@@ -262,11 +261,11 @@ def _allow_batches(account):
 
 
 @contextmanager
-def deployment(account, folder):
+def deployment(account):
     """Give a hub that is deployed into ``account`` and has its keys."""
     storage, formation = account.client("s3"), account.client("cloudformation")
     storage.create_bucket(Bucket=BUCKET)
-    storage.put_object(Bucket=BUCKET, Key="moneta.zip", Body=built_artifact(folder).read_bytes())
+    storage.put_object(Bucket=BUCKET, Key="moneta.zip", Body=built_artifact(account.folder).read_bytes())
     template = (ROOT / "infra" / "template.yaml").read_bytes()
     storage.put_object(Bucket=BUCKET, Key="template.yaml", Body=template)
     with front_door(account.url, account.ca) as door:
@@ -279,4 +278,4 @@ def deployment(account, folder):
         outputs = _settled(formation, STACK)
         door.api_id = outputs["ApiId"]
         _allow_batches(account)
-        yield Deployment(account, door.url, folder, outputs)
+        yield Deployment(account, door.url, outputs)

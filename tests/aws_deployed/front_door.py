@@ -7,10 +7,12 @@ import ssl
 from contextlib import contextmanager
 from http.client import HTTPSConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Semaphore, Thread
 from urllib.parse import urlsplit
 
 TIMEOUT_S = 60
+AT_ONCE_MAX = 4
+"""A request more starts a process or two more, and a machine of two cores would be slow to start them all."""
 HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "date", "server"}
 
 
@@ -19,6 +21,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _forward(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        with self.server.turns:
+            self._pass_on(body)
+
+    def _pass_on(self, body):
         gateway = HTTPSConnection(self.server.gateway, timeout=TIMEOUT_S, context=self.server.trust)
         try:
             gateway.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
@@ -56,6 +62,7 @@ class FrontDoor(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.gateway = urlsplit(account_url).netloc
         self.trust = ssl.create_default_context(cafile=str(ca))
+        self.turns = Semaphore(AT_ONCE_MAX)
         self.api_id = None
 
     @property

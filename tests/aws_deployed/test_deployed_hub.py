@@ -22,6 +22,7 @@ from moneta.client import (
     sign_first,
     system_clock,
 )
+from moneta.entrypoints.demo.conductor import DemoHub, run_demo_at
 from tests.running_hub import wait_until
 
 pytestmark = [pytest.mark.deployed, pytest.mark.xdist_group("deployed")]
@@ -29,6 +30,7 @@ pytestmark = [pytest.mark.deployed, pytest.mark.xdist_group("deployed")]
 OUTCOME_S_MAX = 240
 WRITERS = 8
 FINALIZED = "moneta.contract.finalized"
+DEMO_S_MAX = 300
 
 
 def new_id(what):
@@ -76,6 +78,11 @@ def test_a_contract_is_finalized_and_both_parties_are_told(hub, market):
     found = finalized(market, contract_id)
     assert len(found.jws["signatures"]) == 3
     assert is_whole(hub, contract_id, revision=found.revision)
+
+
+def test_every_kind_of_contract_of_the_demos_plays_through_the_apis_url(hub, tmp_path):
+    played_at = DemoHub(url=hub.url, key=hub.key_id, token=hub.operator_token())
+    assert run_demo_at(played_at, tmp_path, each_max=1, wait_s_max=DEMO_S_MAX) == 0
 
 
 def test_the_sequence_is_the_adrs(hub, market):
@@ -136,7 +143,7 @@ def test_what_a_processor_stored_before_it_died_is_not_done_twice(hub, market):
     with hub.queue_has(url, VisibilityTimeout="5"), hub.processor_runs("crashing.after_the_store"):
         market.submit(contract_id)
         found = finalized(market, contract_id)
-        wait_until((hub.folder / "died-after-the-store").exists, OUTCOME_S_MAX)
+        wait_until((hub.account.folder / "died-after-the-store").exists, OUTCOME_S_MAX)
         wait_until(lambda: hub.depth(url) == 0, OUTCOME_S_MAX)
     assert is_whole(hub, contract_id, revision=found.revision)
     assert outcome(market.mo, f"submit-{contract_id}") == "processed"

@@ -76,7 +76,7 @@ def run_demo(keep: Path | None) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with _folder(keep) as folder:
-            return _Demo(console, folder).run()
+            return _Demo(console, folder, make_plan()).run()
     except (DemoError, ClientError, OSError) as error:
         console.print(f"demo: {error}", markup=False, soft_wrap=True)
         return 1
@@ -103,13 +103,13 @@ def _folder(keep: Path | None) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def run_demo_at(hub: DemoHub, folder: Path, *, play_s_max: float, silence_s_max: float) -> int:
+def run_demo_at(hub: DemoHub, folder: Path, *, each_max: int, wait_s_max: float) -> int:
     """Play the demo at a hub that runs already, and return the exit code. ``folder``: where the partners keep theirs.
 
-    ``silence_s_max``: how long that hub may say nothing, as until its next look for what has expired.
+    ``each_max``: how many contracts of a kind; ``wait_s_max``: for how long; its sweep may come once a minute.
     """
-    demo = _Demo(Console(highlight=False), folder, play_s_max=play_s_max, silence_s_max=silence_s_max)
-    return demo.run_at(hub)
+    plan = make_plan(each_max=each_max)
+    return _Demo(Console(highlight=False), folder, plan, play_s_max=wait_s_max, silence_s_max=wait_s_max).run_at(hub)
 
 
 class _Demo:
@@ -117,6 +117,7 @@ class _Demo:
         self,
         console: Console,
         folder: Path,
+        plan: Sequence[PlannedContract],
         *,
         play_s_max: float = PLAY_S_MAX,
         silence_s_max: float = SILENCE_S_MAX,
@@ -125,7 +126,7 @@ class _Demo:
         self._folder = folder
         self._play_s_max = play_s_max
         self._silence_s_max = silence_s_max
-        self._plan = make_plan()
+        self._plan = plan
         self._found = {one.contract_id: Found(one) for one in self._plan}
         self._told: Queue[tuple[str, Line | None]] = Queue()
         self._keys: dict[str, dict[str, Any]] = {}  # JWKs by role
@@ -280,7 +281,10 @@ class _Demo:
             f"{expired} expired, {refused} refused as they must be, {len(wrong)} wrong"
         )
         sys.stdout.write(f"{line}\n")
-        return 0 if not wrong and finalized >= FINALIZED_MIN else 1
+        return 0 if not wrong and finalized >= min(FINALIZED_MIN, self._planned_to_be("finalized")) else 1
+
+    def _planned_to_be(self, outcome: str) -> int:
+        return sum(one.row.outcome == outcome for one in self._plan)
 
     def _table(self) -> Table:
         table = Table("what happens", "by", "became", "right", box=None, pad_edge=False, header_style="bold")
@@ -289,7 +293,7 @@ class _Demo:
             found = [one for one in self._found.values() if one.planned.kind == index]
             right = sum(not one.faults for one in found)
             mark = "[green]" if right == len(found) else "[red]"
-            table.add_row(kind.title, kind.starter, _became(kind, found), f"{mark}{right}/{kind.count}[/]")
+            table.add_row(kind.title, kind.starter, _became(kind, found), f"{mark}{right}/{len(found)}[/]")
         return table
 
     @contextmanager

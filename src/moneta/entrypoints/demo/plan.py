@@ -117,15 +117,15 @@ class PlannedContract:
         return KINDS[self.kind]
 
 
-def make_plan() -> Sequence[PlannedContract]:
-    """Return every contract, the ones that take their time first."""
-    return tuple(_contracts())
+def make_plan(*, each_max: int | None = None) -> Sequence[PlannedContract]:
+    """Return every contract, the ones that take their time first. ``each_max``: of each kind not more than so many."""
+    return tuple(_contracts(each_max))
 
 
-def _contracts() -> Iterator[PlannedContract]:
+def _contracts(each_max: int | None) -> Iterator[PlannedContract]:
     number = 0
     for index, kind in enumerate(KINDS):
-        for _ in range(kind.count):
+        for _ in range(kind.count if each_max is None else min(kind.count, each_max)):
             number += 1
             amount = f"{10 + number}.{number % 100:02d}"
             yield PlannedContract(
