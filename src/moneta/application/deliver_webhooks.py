@@ -16,12 +16,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
 import msgspec
 
 from moneta.application.ingest_events import event_in_answer
+from moneta.application.isolation import isolating
 from moneta.application.ports import (
     Answer,
     Attempt,
@@ -41,7 +42,6 @@ from moneta.application.webhook_secrets import signing_secrets
 from moneta.domain.circuits import Sign
 from moneta.domain.contracts import Contract, status_of
 from moneta.domain.endpoints import DisabledReason, failing_limit
-from moneta.domain.errors import TryAgainError
 from moneta.domain.identifiers import (
     ContractId,
     EventId,
@@ -118,15 +118,7 @@ def prepare_each(
     hub: Hub, due: Sequence[DueDelivery], on_bug: Callable[[DueDelivery, Exception], None]
 ) -> Sequence[PreparedAttempt]:
     """Prepare a batch so that one delivery which meets a bug does not stop the others; ``on_bug`` is told of each."""
-    try:
-        return prepare_attempts(hub, due)
-    except TryAgainError:
-        raise
-    except Exception as error:  # noqa: BLE001  # whatever the bug is, it must not take the other deliveries with it
-        if len(due) == 1:
-            on_bug(due[0], error)
-            return ()
-    return [prepared for one in due for prepared in prepare_each(hub, [one], on_bug)]
+    return isolating(partial(prepare_attempts, hub), due, on_bug)
 
 
 def record_each(
@@ -137,15 +129,9 @@ def record_each(
     Raises:
         StoreUnavailableError: See ``record_attempts``.
     """
-    try:
-        return [record_attempts(hub, attempts)]
-    except TryAgainError:
-        raise
-    except Exception as error:  # noqa: BLE001  # as in prepare_each
-        if len(attempts) == 1:
-            on_bug(attempts[0][0].due, error)
-            return ()
-    return [recorded for one in attempts for recorded in record_each(hub, [one], on_bug)]
+    return isolating(
+        lambda batch: [record_attempts(hub, batch)], attempts, lambda one, error: on_bug(one[0].due, error)
+    )
 
 
 def sign_of(came: Answer | NoAnswer, *, now: UnixMillis) -> tuple[Sign, int]:

@@ -16,6 +16,7 @@ the queue. Doing any of it twice changes nothing.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from moneta.application.circumstances import (
     Circumstances,
@@ -33,6 +34,7 @@ from moneta.application.countersign import (
     step_between,
     webhook_id,
 )
+from moneta.application.isolation import isolating
 from moneta.application.judgement import judge
 from moneta.application.ports import (
     Change,
@@ -46,7 +48,7 @@ from moneta.application.ports import (
 )
 from moneta.application.problems import problem_document
 from moneta.domain.contracts import ActName, Contract, ContractBody, status_of
-from moneta.domain.errors import Refused, TryAgainError
+from moneta.domain.errors import Refused
 from moneta.domain.identifiers import (
     ContractId,
     KeyId,
@@ -252,12 +254,4 @@ def process_or_return(
     Returns:
         The events that must be tried again.
     """
-    try:
-        return process_events(hub, events)
-    except TryAgainError:
-        raise
-    except Exception as error:  # noqa: BLE001  # whatever the bug is, it must not take the other events with it
-        if len(events) == 1:
-            on_bug(events[0], error)
-            return ()
-    return [again for event in events for again in process_or_return(hub, [event], on_bug)]
+    return isolating(partial(process_events, hub), events, on_bug)
