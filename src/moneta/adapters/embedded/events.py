@@ -159,7 +159,7 @@ class SQLiteEventQueue:
             with self._database.read() as connection:
                 ready = [one for one in rows(connection, _READY, (now, limit + len(held) + 1)) if one[0] not in held]
                 if len(ready) > limit:
-                    ready = [*_in_turn(connection, held, now=now, limit=limit)]
+                    ready = [*_in_turn(connection, ready, held, now=now, limit=limit)]
             taken = [number for number, *_ in ready]
             if taken:
                 self._in_hand.hold(dict.fromkeys(taken, 0), until=UnixMillis(now + lease_s * 1000))
@@ -290,19 +290,23 @@ _OF_LETTERS: Final = ("dead letters",)
 _LETTER_ID: Final = re.compile(r"[1-9][0-9]{0,15}", re.ASCII)
 
 
-def _in_turn(connection: apsw.Connection, held: Mapping[int, int], *, now: UnixMillis, limit: int) -> Iterator[Row]:
+def _in_turn(
+    connection: apsw.Connection, oldest: Sequence[Row], held: Mapping[int, int], *, now: UnixMillis, limit: int
+) -> Iterator[Row]:
     """Give up to ``limit`` events that are ready, one of each sender in turn, each sender's oldest first.
 
     So a sender with many waiting keeps nobody else waiting. Of the ``PROCESS_LOOK_BATCHES`` times ``limit`` that have
-    waited longest: more than that wait only in a hub that refuses what is new (``docs/back-pressure.md``).
+    waited longest: more than that wait only in a hub that refuses what is new (``docs/back-pressure.md``). ``oldest``:
+    those that have been read whole.
     """
     of_sender: dict[int, list[int]] = {}
     for number, source in rows(connection, _SENDERS, (now, PROCESS_LOOK_BATCHES * limit + len(held))):
         if number not in held:
             of_sender.setdefault(source, []).append(number)
     turns = (number for turn in zip_longest(*of_sender.values()) for number in turn if number is not None)
+    read = {number: (number, *others) for number, *others in oldest}
     for number in islice(turns, limit):
-        yield from rows(connection, _ONE, (number,))
+        yield from (read[number],) if number in read else rows(connection, _ONE, (number,))
 
 
 def _letter(found: Row) -> DeadLetter:
