@@ -9,7 +9,7 @@ from moneta.application.forget_past import forget_past
 from moneta.application.ports import AttemptResult, DeliveryQuery, DeliveryStatus, EventType, Hub
 from moneta.domain.errors import StoreUnavailableError
 from moneta.domain.retention import Past, Retention
-from moneta.entrypoints.forgetting import Forgetting, forget_slowly
+from moneta.entrypoints.forgetting import forget_slowly, forgetting_thread
 from tests.conformance.builders import attempt
 from tests.scenarios.play import Play
 from tests.scenarios.test_worker import Failing, wait_until
@@ -134,7 +134,7 @@ def test_the_thread_forgets_beside_the_processor_and_goes_on_after_a_fault(play,
     deliver_all(play.house.hub)
     play.house.clock.advance(8 * DAY_S)
     hub = replace(play.house.hub, retention=Failing(play.house.hub.retention, "forget", error))
-    forgetting = Forgetting(hub, SHORT, first_s=0.0, every_s=0.01)
+    forgetting = forgetting_thread(hub, SHORT, first_s=0.0, every_s=0.01)
     forgetting.start()
     try:
         wait_until(lambda: owed_types(play) == ["finalized"])

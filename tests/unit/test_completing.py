@@ -5,7 +5,7 @@ from threading import Event
 from structlog.testing import capture_logs
 
 from moneta.domain.errors import StoreUnavailableError
-from moneta.entrypoints.worker.completing import Completing
+from moneta.entrypoints.worker.completing import completing_thread
 
 
 class ScriptedRelay:
@@ -27,7 +27,7 @@ class ScriptedRelay:
 
 def test_it_goes_on_whatever_it_meets_and_says_what():
     relay = ScriptedRelay(StoreUnavailableError("away"), ValueError("a bug"), 2)
-    completing = Completing(relay, every_s=0.01)
+    completing = completing_thread(relay, every_s=0.01)
     with capture_logs() as lines:
         completing.start()
         assert relay.is_done.wait(30)
@@ -38,7 +38,7 @@ def test_it_goes_on_whatever_it_meets_and_says_what():
 
 def test_it_looks_at_once_and_stops_when_it_is_told():
     relay = ScriptedRelay()
-    completing = Completing(relay, every_s=3_600)
+    completing = completing_thread(relay, every_s=3_600)
     completing.start()
     assert relay.is_done.wait(30)
     completing.stop()

@@ -4,7 +4,6 @@ A write takes a few milliseconds of the one writer's place; after each the threa
 as long. On a slow disk, or under load, the writes take longer, and so do the pauses.
 """
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -14,9 +13,9 @@ import structlog
 
 from moneta.application.forget_past import forget_past
 from moneta.application.ports import Hub
-from moneta.domain.errors import StoreUnavailableError
 from moneta.domain.limits import FORGET_EVERY_S
 from moneta.domain.retention import Past, Retention
+from moneta.entrypoints.repeating import Repeating
 
 FIRST_S: Final = 60.0
 """After the start: whatever waited while the hub was down comes first."""
@@ -26,40 +25,15 @@ PAUSES_PER_WRITE: Final = 19
 log = structlog.get_logger()
 
 
-class Forgetting:
-    """Forgets every ``every_s``, until stopped; ``first_s`` after the start for the first time."""
+def forgetting_thread(
+    hub: Hub, retention: Retention, *, first_s: float = FIRST_S, every_s: float = FORGET_EVERY_S
+) -> Repeating:
+    """Return the thread: it forgets ``first_s`` after the start, and then every ``every_s``, until stopped."""
 
-    def __init__(
-        self, hub: Hub, retention: Retention, *, first_s: float = FIRST_S, every_s: float = FORGET_EVERY_S
-    ) -> None:
-        self._hub = hub
-        self._retention = retention
-        self._first_s = first_s
-        self._every_s = every_s
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="forgetting", daemon=True)
+    def turn(pause: Callable[[float], bool]) -> None:
+        log.info("past_forgotten", **forget_slowly(hub, retention, pause=pause))
 
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End it, after the write under way."""
-        self._stopped.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        pause_s = self._first_s
-        while not self._stopped.wait(pause_s):  # until stopped
-            pause_s = self._every_s
-            try:
-                counts = forget_slowly(self._hub, self._retention, pause=self._stopped.wait)
-            except StoreUnavailableError as error:
-                log.warning("store_unavailable", detail=str(error))
-            except Exception as error:  # a bug: shown, and not the end of the processor
-                log.exception("forgetting_failed", error=type(error).__name__)
-            else:
-                log.info("past_forgotten", **counts)
+    return Repeating("forgetting", turn, first_s=first_s, every_s=every_s)
 
 
 def forget_slowly(

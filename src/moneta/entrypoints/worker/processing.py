@@ -14,13 +14,13 @@ import structlog
 
 from moneta.bootstrap import opened_with_relay
 from moneta.bootstrap.data_directory import reclaim_events
-from moneta.entrypoints.forgetting import Forgetting
+from moneta.entrypoints.forgetting import forgetting_thread
 from moneta.entrypoints.logs import configure_logs
 from moneta.entrypoints.pipes import Pipes, waker
 from moneta.entrypoints.telemetry.metrics import Source
 from moneta.entrypoints.telemetry.process import telemetry_of
 from moneta.entrypoints.worker.beats import Beats
-from moneta.entrypoints.worker.completing import Completing
+from moneta.entrypoints.worker.completing import completing_thread
 from moneta.entrypoints.worker.processor import Processor
 from moneta.settings import Settings, StoreKind
 
@@ -49,9 +49,9 @@ def _work(settings: Settings, pipes: Pipes, *, deliverer: int, ready: int) -> No
         processor = Processor(hub, on_progress=waker(deliverer), wait=pipes.wait)
         pipes.on_stop(processor.stop)
         beats = Beats(settings.data_dir, telemetry.figures, processor.heartbeat, on_asked=pipes.wake)
-        beside: list[Forgetting | Completing] = [
-            Forgetting(hub, settings.retention),
-            *([] if relay is None else [Completing(relay)]),
+        beside = [
+            forgetting_thread(hub, settings.retention),
+            *([] if relay is None else [completing_thread(relay)]),
         ]
         beats.start()
         for thread in beside:
