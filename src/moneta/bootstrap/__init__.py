@@ -8,6 +8,7 @@ nothing. What is done to the files of an embedded hub, before and beside it, is 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from moneta.adapters.system import SystemClock, SystemRandomness
 from moneta.application.ports import (
@@ -18,13 +19,19 @@ from moneta.application.ports import (
     Observer,
     Randomness,
     Relay,
+    Sealer,
     Sender,
     Serverless,
+    Signer,
     TemplateReader,
 )
 from moneta.domain.errors import MisconfiguredError
 from moneta.domain.template_problems import TemplateProblem
 from moneta.settings import Settings, StoreKind
+
+if TYPE_CHECKING:
+    from moneta.adapters.aws.store import DynamoDBStore
+    from moneta.adapters.embedded.store import EmbeddedStore
 
 
 @contextmanager
@@ -59,22 +66,9 @@ def embedded(settings: Settings, *, observer: Observer = UNOBSERVED) -> Iterator
     clock = SystemClock()
     made = store.EmbeddedStore.open(settings.data_dir, clock=clock, observer=observer)
     try:
-        yield Hub(
-            base_url=settings.base_url or made.base_url,
-            clock=clock,
-            randomness=SystemRandomness(),
-            events=made.events,
-            queue=made.queue,
-            contracts=made.contracts,
-            deliveries=made.deliveries,
-            directory=made.directory,
-            retention=made.retention,
-            signer=keyfiles.FileSigner(settings.data_dir),
-            sealer=keyfiles.FileSealer(settings.data_dir),
-            templates=_TemplatesOnDemand(),
-            check_webhook_url=_webhook_check(settings),
-            observer=observer,
-        )
+        base_url, signer = settings.base_url or made.base_url, keyfiles.FileSigner(settings.data_dir)
+        sealer = keyfiles.FileSealer(settings.data_dir)
+        yield _hub(settings, made, clock, observer, base_url=base_url, signer=signer, sealer=sealer)
     finally:
         made.close()
 
@@ -108,27 +102,41 @@ def aws(settings: Settings, *, observer: Observer = UNOBSERVED, announces: bool)
         made = store.DynamoDBStore.on(clients.of("dynamodb"), clients.of("sqs"), names, clock, settings.retention)
         closing.callback(made.close)
         keys = hub_secret.CachedKeys(hub_secret.HubSecret(clients.of("secretsmanager"), settings.aws.secret_id), clock)
+        signer, sealer = hub_secret.SecretsManagerSigner(keys, clock), hub_secret.SecretsManagerSealer(keys)
         yield Serverless(
-            hub=Hub(
-                base_url=settings.base_url,
-                clock=clock,
-                randomness=SystemRandomness(),
-                events=made.events,
-                queue=made.queue,
-                contracts=made.contracts,
-                deliveries=made.deliveries,
-                directory=made.directory,
-                retention=made.retention,
-                signer=hub_secret.SecretsManagerSigner(keys, clock),
-                sealer=hub_secret.SecretsManagerSealer(keys),
-                templates=_TemplatesOnDemand(),
-                check_webhook_url=_webhook_check(settings),
-                observer=observer,
-            ),
+            hub=_hub(settings, made, clock, observer, base_url=settings.base_url, signer=signer, sealer=sealer),
             lines=made.lines,
             relay=made.relay,
             messages=made.messages,
         )
+
+
+def _hub(
+    settings: Settings,
+    made: "EmbeddedStore | DynamoDBStore",
+    clock: Clock,
+    observer: Observer,
+    *,
+    base_url: str,
+    signer: Signer,
+    sealer: Sealer,
+) -> Hub:
+    return Hub(
+        base_url=base_url,
+        clock=clock,
+        randomness=SystemRandomness(),
+        events=made.events,
+        queue=made.queue,
+        contracts=made.contracts,
+        deliveries=made.deliveries,
+        directory=made.directory,
+        retention=made.retention,
+        signer=signer,
+        sealer=sealer,
+        templates=_TemplatesOnDemand(),
+        check_webhook_url=_webhook_check(settings),
+        observer=observer,
+    )
 
 
 def http_sender(settings: Settings) -> Sender:
