@@ -20,12 +20,13 @@ from moneta.adapters.aws.dynamodb import (
     Write,
 )
 from moneta.adapters.aws.lifetimes import Lifetimes
-from moneta.adapters.aws.store import DynamoDBStore, Names, make_client
+from moneta.adapters.aws.store import DynamoDBStore, Names
 from moneta.application.ports import Taken
 from moneta.domain.errors import MisconfiguredError, StoreUnavailableError
 from moneta.domain.retention import Retention
 from tests.aws.key_services import META
 from tests.conformance.builders import NOW, StillClock, new_event, submitted
+from tests.emulated import make_client
 
 ITEM = {"event": "mo-1#event-1", "received_at": 7, "raw": b"\x00", "tags": frozenset({"b", "a"}), "attempts": [b"1"]}
 

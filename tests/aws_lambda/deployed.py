@@ -194,10 +194,8 @@ def deployed():
         root = kms.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["KeyId"]
         secrets.create_secret(Name=f"{name}-keys")
         environment["MONETA_ROOT_KEY_ID"] = root
-        custody = KeyCustody(
-            secret=HubSecret(secrets, f"{name}-keys"), root=KMSRootKey(kms, root), base_url="https://hub.example"
-        )
-        custody.make_first(now=SystemClock().now_ms() // 1000)
+        custody = KeyCustody(secret=HubSecret(secrets, f"{name}-keys"), root=KMSRootKey(kms, root))
+        custody.make_first(base_url="https://hub.example", now=SystemClock().now_ms() // 1000)
         names = Names(
             table_prefix=f"{name}-", events_queue_url="", webhooks_queue_url="", region="us-east-1", announces=False
         )

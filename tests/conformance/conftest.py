@@ -36,13 +36,23 @@ def embedded(blank, tmp_path, clock):
     store.close()
 
 
-@pytest.fixture
-def aws(clock):
-    with emulated_services(clock, table_prefix=f"conformance-{uuid.uuid4().hex[:12]}-") as services:
-        store = services.store(clock)
+@pytest.fixture(scope="session")
+def tables():
+    """The services with the tables that the tests of a process share."""
+    with emulated_services(StillClock(), table_prefix=f"conformance-{uuid.uuid4().hex[:12]}-") as services:
+        store = services.store(StillClock())
         store.create_tables()
-        yield store
+        yield services
         store.delete_tables()
+        store.close()
+
+
+@pytest.fixture
+def aws(tables, clock):
+    tables.empty_tables()
+    with emulated_services(clock, table_prefix=tables.names.table_prefix) as services:
+        store = services.store(clock)
+        yield store
         store.close()
 
 

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from botocore.exceptions import ClientError
-from botocore.session import Session
 
-from moneta.adapters.aws import clients
 from moneta.adapters.aws.announcements import Announcer
 from moneta.adapters.aws.buckets import Calendar
 from moneta.adapters.aws.commits import Commits
@@ -27,7 +25,6 @@ from moneta.application.ports import Clock
 from moneta.domain.retention import Retention
 
 RETENTION_DEFAULT: Final = Retention()
-LOCAL_REGION: Final = "us-east-1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,11 +122,6 @@ class DynamoDBStore:
     def close(self) -> None:
         """Close every connection."""
         self.db.close()
-
-
-def make_client(service: str, endpoint_url: str) -> Any:  # botocore has no types
-    """Return the client of a service on this machine."""
-    return clients.make_client(Session(), service, region=LOCAL_REGION, endpoint_url=endpoint_url)
 
 
 @contextmanager
