@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from moneta.application.access import RIGHTS, Operation, Scope
 from moneta.application.ports import EventType, IdentityRole
 from tests.http.api_contract import check_described, operations
 from tests.http.api_server import serving
@@ -190,6 +191,9 @@ EXPECTED = {
 }
 # fmt: on
 
+# Answered from what is the caller's, so that no other's can be named at all.
+OF_THE_CALLER = {"list_contracts", "list_deliveries", "replay_deliveries", "list_organizations", "list_mpasses"}
+
 PROTECTED = [(method, path, one["operationId"]) for method, path, one in operations() if one["security"]]
 CASES = [(*route, column) for route in PROTECTED for column in COLUMNS]
 
@@ -222,6 +226,25 @@ def test_nobody_gets_in_without_a_token_and_a_destroyed_organization_has_none(se
         )
         assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
         check_described(answer, method, path)
+
+
+# What a right says of each column: its role, and whether the object is another's. A Suspended organization keeps the
+# rights of its kind.
+RIGHT_OF = {column: column.split()[0].replace("suspended", "mo") for column in COLUMNS}
+
+
+@pytest.mark.parametrize("operation", EXPECTED)
+def test_what_is_tried_is_what_the_table_of_rights_says(operation):
+    right = RIGHTS[Operation(operation.removesuffix("_version"))]
+    for column, status in zip(COLUMNS, EXPECTED[operation], strict=True):
+        scope = getattr(right, RIGHT_OF[column])
+        if scope is Scope.NONE:
+            assert status == 403, column
+        elif scope is Scope.OWN and column.endswith(" other"):
+            # A list or a range holds nothing of another's; who names itself as another is refused outright.
+            assert status in {403, 404} or operation in OF_THE_CALLER, column
+        else:
+            assert status != 403 or operation == "issue_mpass", column
 
 
 def test_every_row_is_a_route():

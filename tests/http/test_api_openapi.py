@@ -7,10 +7,11 @@ from pathlib import Path
 import jsonschema_rs
 import pytest
 
-from moneta.application.access import Operation
+from moneta.application.access import RIGHTS, Operation
 from moneta.application.problems import ERRORS_BY_CODE, PROBLEM_TYPES
 from moneta.entrypoints.http import openapi
 from moneta.entrypoints.http.management import Management
+from moneta.entrypoints.http.roles_page import ROLES
 from tests.http.api_contract import document, operations, resolve
 from tests.http.api_server import serving
 
@@ -35,10 +36,19 @@ def test_the_checked_in_document_is_the_generated_one():
     )
 
 
-def test_writing_it_gives_both_generated_pages(tmp_path):
+@pytest.mark.parametrize("name", ["openapi.json", *openapi.PAGES])
+def test_what_is_made_from_the_tables_is_checked_in(tmp_path, name):
     openapi.write(tmp_path)
-    assert (tmp_path / "openapi.json").read_bytes() == (DOCS / "openapi.json").read_bytes()
-    assert (tmp_path / "problems.md").read_bytes() == (DOCS / "problems.md").read_bytes()
+    assert (tmp_path / name).read_bytes() == (DOCS / name).read_bytes(), "run python -m moneta.entrypoints.http.openapi"
+
+
+def test_each_operation_with_a_token_says_who_may():
+    for _, _, operation in operations():
+        right = RIGHTS.get(operation["operationId"].removesuffix("_version"))
+        scopes = {} if right is None else {role: str(getattr(right, role)) for role in ROLES}
+        expected = {role: scope for role, scope in scopes.items() if scope != "none"}
+        assert operation.get("x-roles", {}) == expected
+        assert bool(operation["security"]) == (right is not None)
 
 
 def test_every_reference_leads_somewhere_and_every_component_is_used():

@@ -1,12 +1,12 @@
 """The OpenAPI 3.1 document, made from the routes tables and the Structs of the edge; ``docs/openapi.json`` is this.
 
-``python -m moneta.entrypoints.http.openapi DOCS`` writes it, and ``problems.md`` from the problem table, into the
-folder ``DOCS`` (``docs`` by default). It is written by hand rather than by Litestar because the problems of a call,
-code by code, follow from the columns of its row.
+``python -m moneta.entrypoints.http.openapi DOCS`` writes it into the folder ``DOCS`` (``docs`` by default), and beside
+it the pages made from other tables: ``problems.md``, ``roles.md`` and ``lifecycles.md``. It is written by hand rather
+than by Litestar because the problems of a call, code by code, follow from the columns of its row.
 """
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +29,9 @@ from moneta.entrypoints.answers import JSON, PROBLEM
 from moneta.entrypoints.http import schemas
 from moneta.entrypoints.http.calls import JSON_BODY, NO_BODY, Route
 from moneta.entrypoints.http.open_routes import OPEN_ROUTES, OpenRoute
+from moneta.entrypoints.http.roles_page import roles_of, roles_page
 from moneta.entrypoints.http.routes import ROUTES
+from moneta.entrypoints.lifecycles_page import lifecycles_page
 from moneta.entrypoints.requests import EVENT_TYPES
 
 Node = dict[str, Any]  # a piece of JSON; OpenAPI has no narrower type for us
@@ -91,6 +93,11 @@ HEADERS: Final[Mapping[str, Node]] = {
     "WWW-Authenticate":     {"description": "`Bearer`", "schema": TEXT},
     "RateLimit-Policy":     {"description": "How many requests `q` fit into `w` seconds.", "schema": {"type": "string", "examples": ['"requests";q=10000;w=2']}},  # noqa: E501  # one row a fact
     "RateLimit":            {"description": "How many more requests `r` fit now; all of them again in `t` seconds, or where `r` is 0, one.", "schema": {"type": "string", "examples": ['"requests";r=9999;t=1']}},  # noqa: E501  # one row a fact
+}
+PAGES: Final[Mapping[str, Callable[[], str]]] = {
+    "problems.md":   problems_page,
+    "roles.md":      roles_page,
+    "lifecycles.md": lifecycles_page,
 }
 RATE_LIMIT: Final = ("RateLimit-Policy", "RateLimit")
 PROBLEM_HEADERS: Final[Mapping[int, Sequence[str]]] = {
@@ -178,6 +185,7 @@ def _event_operation() -> Node:
         "summary": "Submit, sign, decline or cancel a contract",
         "tags": ["event"],
         "security": [{"bearer": []}],
+        "x-roles": roles_of(Operation.SEND_EVENT),
         "requestBody": _request_body(EVENT_TYPES, _one_of((schemas.ContractEvent, schemas.ActEvent))),
         "responses": {"202": accepted, **_problem_answers(event_problems())},
     }
@@ -191,6 +199,7 @@ def _call_operation(route: Route) -> Node:
         "summary": route.summary,
         "tags": [route.path.split("/")[1]],
         "security": [{"bearer": []}],
+        "x-roles": roles_of(route.operation),
     }
     if parameters:
         operation["parameters"] = parameters
@@ -308,9 +317,10 @@ def _reference(shape: type[msgspec.Struct]) -> Node:
 
 
 def write(docs: Path) -> None:
-    """Write ``openapi.json`` and ``problems.md`` into the folder ``docs``."""
+    """Write the document and the pages made from tables into the folder ``docs``."""
     (docs / "openapi.json").write_bytes(document_bytes())
-    (docs / "problems.md").write_text(problems_page(), encoding="utf-8")
+    for name, page in PAGES.items():
+        (docs / name).write_text(page(), encoding="utf-8")
 
 
 if __name__ == "__main__":
