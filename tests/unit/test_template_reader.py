@@ -391,10 +391,11 @@ PAYLOAD_SCHEMA = {
     "additionalProperties": False,
     "properties": {
         "note": {"type": "string", "maxLength": 5},
-        "rate": {"type": "number", "maximum": 0.1, "multipleOf": 0.01},
+        "rate": {"type": "number", "maximum": 0.1, "multipleOf": 0.01, "x-not-money": True},
         "count": {"type": "integer"},
         "lines": {"type": "array", "items": {"properties": {"day": {"format": "date"}}}},
         "fee": {"type": "string", "format": "money"},
+        "currency": {"type": "string"},
         "tags": {"uniqueItems": True},
     },
 }

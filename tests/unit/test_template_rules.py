@@ -23,6 +23,9 @@ from moneta.domain.templates import Guard, Role, Template, TemplateRecord, Templ
 
 MO, PUBLISHER, MONETA = Role.MO, Role.PUBLISHER, Role.MONETA
 GONE = object()
+ALONE = "signing_order: no party completes a contract alone, nor Moneta: moneta and at least one party sign"
+DOUBLED = "signing_order: each role signs once, and mo has signed before"
+IDLE = "signing_order: no contract ever waits for this step: nobody in it has anything left to sign, or can be reached"
 ADR = {
     "template_name": "transaction-contract",
     "version": 1,
@@ -203,17 +206,25 @@ MISTAKES = [
         [((*ORDER, 1, 0), "signature_rules.signing_order: expected one of mo, publisher, moneta, got array")],
     ),
     ("step-empty", edited((ORDER, ["mo", []])), [((*ORDER, 1), "signing_order: a step has at least one role")]),
-    ("order-role-twice", order("mo", "moneta", "mo"), [(ORDER, "signing_order: each role signs once")]),
-    ("order-role-twice-in-a-step", order("mo", ["moneta", "moneta"]), [(ORDER, "signing_order: each role signs once")]),
+    ("order-role-twice", order("mo", "moneta", "mo"), [((*ORDER, 2), DOUBLED), ((*ORDER, 2), IDLE)]),
+    (
+        "order-role-twice-in-a-step",
+        order("mo", ["moneta", "moneta"]),
+        [((*ORDER, 1, 1), DOUBLED.replace("mo ", "moneta "))],
+    ),
     (
         "order-endless",
         order(*["mo", "moneta"] * TEMPLATE_ROLES_MAX),
-        [(ORDER, "signing_order: each role signs once")],
+        [
+            ((*ORDER, index), message)
+            for index in range(2, TEMPLATE_ROLES_MAX)
+            for message in (DOUBLED if index % 2 == 0 else DOUBLED.replace("mo ", "moneta "), IDLE)
+        ],
     ),
     (
         "order-begins-with-a-group",
         order(["mo", "publisher"], "moneta"),
-        [(ORDER, "signing_order: the first step is one role, the initiator")],
+        [((*ORDER, 0), "signing_order: the first step is one role, the initiator")],
     ),
     (
         "order-and-required-differ",
@@ -223,10 +234,10 @@ MISTAKES = [
     (
         "without-moneta",
         order("mo", "publisher"),
-        [(ORDER, "signing_order: moneta and at least one party sign")],
+        [(ORDER, ALONE)],
     ),
-    ("a-party-alone", order("mo"), [(ORDER, "signing_order: moneta and at least one party sign")]),
-    ("nobody", order(), [(ORDER, "signing_order: moneta and at least one party sign")]),
+    ("a-party-alone", order("mo"), [(ORDER, ALONE)]),
+    ("nobody", order(), [(ORDER, ALONE)]),
     (
         "required-twice",
         edited((REQUIRED, ["mo", "moneta", "publisher", "mo"])),

@@ -5,7 +5,7 @@ closed: a key, role, guard or verb that is not in them is refused by name, so th
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from moneta.domain import contracts
@@ -20,8 +20,10 @@ from moneta.domain.limits import (
     TEMPLATE_VERSION_MAX,
 )
 from moneta.domain.money_fields import payload_view
+from moneta.domain.schema_proofs import payload_faults
 from moneta.domain.schema_rules import read_schema
 from moneta.domain.template_problems import Findings, Lines, Path, TemplateProblem, name_of, shown
+from moneta.domain.template_proofs import order_faults
 from moneta.domain.templates import Guard, Role, SigningOrder, Template
 
 REQUIRED_KEYS: Final = ("template_name", "version", "schema", "signature_rules")
@@ -31,7 +33,6 @@ SIGNATURE_KEYS: Final = ("required_signatures", "signing_order")
 EFFECT_PHASES: Final = frozenset({"on_reserve", "on_finalized", "on_declined", "on_expired"})
 ROLES_NOT_YET: Final = frozenset({"org", "org_new_key"})
 DEFAULT_GUARDS: Final = frozenset({Guard.ORGANIZATIONS_ACTIVE})
-SIGNERS_MIN: Final = 2
 JSON_SCHEMA_PATH: Final = ("schema", "json_schema")
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
@@ -84,6 +85,9 @@ def read_template(document: Value, lines: Lines, *, sha256: str) -> Template | t
         expires_in_s=_expires_in_s(members, findings),
     )
     _check_effects(members, findings)
+    if not findings.problems:  # what is proven rests on forms that hold
+        for place, message in payload_faults(required_fields, json_schema):
+            findings.add(("schema", *place), message)
     return findings.in_order() or template
 
 
@@ -151,12 +155,11 @@ def _signing_order(rules: Mapping[str, Value], findings: Findings) -> SigningOrd
         for index, item in enumerate(findings.items(rules.get("signing_order", []), path)[:TEMPLATE_ROLES_MAX])
     ]
     order = tuple(step for step in steps if step)
-    roles = [role for step in order for role in step]
     required = _required_signatures(rules, findings)
     # What can't be read as roles has been noted; what these few would add to it is noise.
     if len(findings.problems) == noted and rules.keys() >= set(SIGNATURE_KEYS):
-        for message in _order_faults(order, roles, required):
-            findings.add(path, f"signing_order: {message}")
+        for place, message in order_faults(order, required):
+            findings.add((*path, *place), f"signing_order: {message}")
         if order and order[0] == (Role.MONETA,):
             findings.add_not_supported((*path, 0), "moneta as the first signer")
     return order
@@ -185,17 +188,6 @@ def _role(name: Value, path: Path, findings: Findings) -> Role | None:
     got = shown(name) if isinstance(name, str) else type_name(name)
     findings.add(path, f"{name_of(path[:2])}: expected one of {', '.join(Role)}, got {got}")
     return None
-
-
-def _order_faults(order: SigningOrder, roles: Sequence[Role], required: frozenset[Role]) -> Iterator[str]:
-    if len(set(roles)) != len(roles):
-        yield "each role signs once"
-    if set(roles) != required:
-        yield "expected the same roles as required_signatures"
-    if order and len(order[0]) != 1:
-        yield "the first step is one role, the initiator"
-    if Role.MONETA not in roles or len(set(roles)) < SIGNERS_MIN:
-        yield "moneta and at least one party sign"
 
 
 def _guards(members: Mapping[str, Value], required_fields: Sequence[str], findings: Findings) -> frozenset[Guard]:

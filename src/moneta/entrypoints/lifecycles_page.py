@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from itertools import combinations, product
 from typing import Final
 
+from moneta import bootstrap
 from moneta.domain.errors import TransitionRefusedError
 from moneta.domain.identifiers import MPassId, OrganizationId, UnixMillis, UnixSeconds
 from moneta.domain.keys import KEY_LIFECYCLE
 from moneta.domain.lifecycle import Actor, Event, Lifecycle, State
 from moneta.domain.mpasses import Facts, Lock, MPass, MPassEvent, MPassStatus
 from moneta.domain.organizations import CAPABILITIES, ORGANIZATION_LIFECYCLE
-from moneta.domain.templates import TEMPLATE_LIFECYCLE
+from moneta.domain.template_graphs import EXPIRED, state_graph
+from moneta.domain.templates import TEMPLATE_LIFECYCLE, Template
 
 _EXPIRES_AT: Final = UnixSeconds(10)
 _BEFORE, _AFTER = UnixMillis(5_000), UnixMillis(20_000)
@@ -41,7 +43,7 @@ class Arrow:
 
 def lifecycles_page() -> str:
     """Return ``docs/lifecycles.md``."""
-    return "\n".join([*_HEAD, *_organizations(), *_keys(), *_templates(), *_mpasses()]) + "\n"
+    return "\n".join([*_HEAD, *_organizations(), *_keys(), *_templates(), *_mpasses(), *_contracts()]) + "\n"
 
 
 def arrows_of(table: Lifecycle[State, Event, Actor]) -> list[Arrow]:
@@ -120,9 +122,32 @@ def _mpasses() -> Iterator[str]:
     yield "belongs to who set it; the lock `org` derives from the state of the MO and is neither set nor lifted."
 
 
-def _section(title: str, arrows: Iterable[Arrow], *, initial: str) -> Iterator[str]:
+def _contracts() -> Iterator[str]:
     yield ""
-    yield f"## {title}"
+    yield "## Contract"
+    yield ""
+    yield "Each template makes a table of its own, drawn here for those that ship. The first arrow is the submission,"
+    yield "with the initiator's signature. Any pending contract expires at its term, which is left out below. Moneta's"
+    yield "turn passes in the commit that brings it, unless it declines."
+    reader = bootstrap.template_reader()
+    for payload in bootstrap.builtin_template_payloads():
+        yield from _contract(reader.compile(payload).template)
+
+
+def _contract(template: Template) -> Iterator[str]:
+    graph = state_graph(template.signing_order)
+    arrows = [
+        Arrow(source=arrow.source, target=arrow.target, label=f"{arrow.by} {arrow.event}")
+        for arrow in graph.arrows
+        if arrow.target != EXPIRED
+    ]
+    title = f"`{template.name}` {template.version}"
+    yield from _section(title, arrows, initial=f"{graph.initial}: {template.initiator} submits", level="###")
+
+
+def _section(title: str, arrows: Iterable[Arrow], *, initial: str, level: str = "##") -> Iterator[str]:
+    yield ""
+    yield f"{level} {title}"
     yield ""
     yield "```mermaid"
     yield "stateDiagram-v2"
