@@ -7,7 +7,16 @@ import pytest
 from botocore.exceptions import ClientError
 
 from moneta.adapters.aws.dynamodb import Table
-from moneta.application.ports import Change, ContractQuery, DeliveryQuery, DeliveryStatus, EventStatus, EventType, Line
+from moneta.application.ports import (
+    Change,
+    ContractQuery,
+    DeliveryQuery,
+    DeliveryStatus,
+    DirectoryChange,
+    EventStatus,
+    EventType,
+    Line,
+)
 from tests.aws.conftest import Crash, crash_at
 from tests.conformance.builders import (
     NOW,
@@ -16,6 +25,7 @@ from tests.conformance.builders import (
     declined,
     delivered,
     finalized,
+    mpass,
     new_event,
     owed_delivery,
     owing,
@@ -96,6 +106,32 @@ class Completion(Scenario):
         assert self.listed(store) == ("finalized", 2)
 
 
+class Issuance(Submission):
+    """A submission whose step issues an mPass, in one transaction."""
+
+    COUNT = 1
+
+    def change(self):
+        return replace(super().change(), directory=DirectoryChange(mpasses=self.mpasses))
+
+    @property
+    def mpasses(self):
+        numbers = range(self.COUNT)
+        return tuple(mpass(f"{self.name}-{one}", mo=self.mo, number=f"{self.name}{one}") for one in numbers)
+
+    def check(self, store):
+        super().check(store)
+        assert store.directory.mpasses([one.mpass_id for one in self.mpasses]) == {
+            one.mpass_id: one for one in self.mpasses
+        }
+
+
+class BatchIssuance(Issuance):
+    """The same with more of them than a transaction takes: what the step carries is put after it."""
+
+    COUNT = 60
+
+
 class Rejection(Scenario):
     def prepare(self, store):
         super().prepare(store)
@@ -110,7 +146,7 @@ class Rejection(Scenario):
         assert store.contracts.read([self.name]) == {}
 
 
-EVENT_SCENARIOS = [Submission, Completion, Rejection]
+EVENT_SCENARIOS = [Submission, Completion, Issuance, BatchIssuance, Rejection]
 
 
 def crashed_stores(open_store, services, moment):
@@ -127,6 +163,10 @@ def dies(store, change):
     except Crash:
         return True
     return False
+
+
+def issued(store, scenario):
+    return store.directory.list_mpasses(mo_id=scenario.mo, status=None, now=NOW, limit=9, cursor=None).items
 
 
 def raws(store):
@@ -150,7 +190,7 @@ def test_the_same_change_again_completes_it(open_store, services, kind, moment):
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("kind", [Submission, Completion])
+@pytest.mark.parametrize("kind", [Submission, Completion, Issuance, BatchIssuance])
 def test_an_event_that_is_judged_anew_after_its_step_keeps_its_first_outcome(open_store, services, kind, moment):
     for crashing in crashed_stores(open_store, services, moment):
         scenario = kind(open_store())
@@ -164,6 +204,7 @@ def test_an_event_that_is_judged_anew_after_its_step_keeps_its_first_outcome(ope
         else:
             scenario.check_event(open_store(), EventStatus.REJECTED)
             assert scenario.deliveries(open_store()) == []
+            assert issued(open_store(), scenario) == []
         if not is_dead:
             return
 
@@ -187,7 +228,7 @@ def test_the_relay_completes_what_was_committed_and_nothing_else(open_store, ser
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("kind", [Submission, Completion])
+@pytest.mark.parametrize("kind", [Submission, Completion, Issuance, BatchIssuance])
 def test_a_step_that_the_stream_tells_of_is_finished_but_for_what_the_queue_brings_back(
     open_store, services, kind, moment
 ):

@@ -272,21 +272,21 @@ def test_of_a_race_for_a_position_exactly_one_gets_it(store):
 
 def test_an_mpass_is_read_as_it_was_put(store):
     whole = mpass(policy=STRANGE_VALUES, holder_jwk={"kty": "OKP", "x": "abc"}, tier=None, expires_at=NOW_S + 9)
-    apply(store, mpass=whole)
+    apply(store, mpasses=(whole,))
     assert store.directory.mpasses(["mpass-1", "mpass-2"]) == {"mpass-1": whole}
 
 
 def test_an_mpass_is_written_only_over_the_revision_before(store):
-    apply(store, mpass=mpass())
-    apply(store, mpass=locked(mpass()))
-    refused(store, DirectoryConflictError, mpass=revoked(mpass()))
-    refused(store, DirectoryConflictError, mpass=mpass())
+    apply(store, mpasses=(mpass(),))
+    apply(store, mpasses=(locked(mpass()),))
+    refused(store, DirectoryConflictError, mpasses=(revoked(mpass()),))
+    refused(store, DirectoryConflictError, mpasses=(mpass(),))
     assert store.directory.mpasses(["mpass-1"]) == {"mpass-1": locked(mpass())}
 
 
 def test_a_number_is_given_to_one_mpass(store):
-    apply(store, mpass=mpass(number="ACME1"))
-    refused(store, DirectoryConflictError, mpass=mpass("mpass-2", number="ACME1"))
+    apply(store, mpasses=(mpass(number="ACME1"),))
+    refused(store, DirectoryConflictError, mpasses=(mpass("mpass-2", number="ACME1"),))
     assert store.directory.mpasses(["mpass-2"]) == {}
 
 
@@ -366,7 +366,7 @@ FINE = {
     "organization": organization("mo-2", code="OTHER"),
     "keys": (registered_key("key-2", seq=2),),
     "secrets": ("mo-2", (secret(),)),
-    "mpass": mpass("mpass-2"),
+    "mpasses": (mpass("mpass-2"),),
     "template": template("another"),
     "identity": identity("checker", IdentityRole.CHECKER),
     "remember": remembered("twice"),
@@ -374,7 +374,7 @@ FINE = {
 SPOILT = {
     "organization": (organization("mo-2"), CodeTakenError),
     "keys": ((registered_key("key-1", owner="mo-2", seq=2),), KeyTakenError),
-    "mpass": (mpass(), DirectoryConflictError),
+    "mpasses": ((mpass(),), DirectoryConflictError),
     "template": (template(), TemplateExistsError),
     "identity": (identity(), DirectoryConflictError),
     "remember": (remembered(), DirectoryConflictError),
@@ -387,7 +387,7 @@ def furnished(store):
         store,
         organization=organization(),
         keys=(registered_key("key-1"),),
-        mpass=mpass(),
+        mpasses=(mpass(),),
         template=template(),
         identity=identity(),
         remember=remembered(),
@@ -488,7 +488,7 @@ def passes(store):
     p2, p3 = mpass("p2", at=NOW + 2, expires_at=NOW_S + 10), mpass("p3", at=NOW + 3)
     p4, p5 = mpass("p4", at=NOW + 4, expires_at=NOW_S + 10), mpass("p5", at=NOW + 5, mo="mo-2")
     for one in (p0, p1, p2, p3, p4, p5, locked(p3, at=NOW + 6), revoked(p4, at=NOW + 6)):
-        apply(store, mpass=one)
+        apply(store, mpasses=(one,))
     return store
 
 

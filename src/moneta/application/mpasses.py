@@ -88,7 +88,7 @@ def issue_mpass(
             registry_seq=hub.directory.registry_position(),
         )
         return Decision(
-            change=DirectoryChange(record=record, mpass=mpass), answer=_answer(mpass, mo, hub.clock.now_ms())
+            change=DirectoryChange(record=record, mpasses=(mpass,)), answer=_answer(mpass, mo, hub.clock.now_ms())
         )
 
     return decide_creation(hub, asked, decide)
@@ -124,7 +124,7 @@ def change_mpass_status(
             change={"event": event, "lock": lock, "reason": reason},
             registry_seq=hub.directory.registry_position(),
         )
-        return Decision(change=DirectoryChange(record=record, mpass=changed), answer=_answer(changed, mo, now))
+        return Decision(change=DirectoryChange(record=record, mpasses=(changed,)), answer=_answer(changed, mo, now))
 
     return decide_and_apply(hub, decide)
 

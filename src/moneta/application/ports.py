@@ -255,6 +255,7 @@ class Change:
 
     ``read_revision``: the contract's when it was judged, 0 for a contract that must not exist yet. ``outcome`` is None
     for what a timer causes. Without a ``step`` the contract is not touched and its revision not checked.
+    ``directory``: what the step does to the directory, written only if everything in it is still as it was read.
     """
 
     contract_id: ContractId
@@ -264,6 +265,7 @@ class Change:
     owed: tuple[OwedDelivery, ...] = ()
     status: str = ""
     """The contract's status after the step: for indexes only, always derivable from the steps."""
+    directory: "DirectoryChange | None" = None
 
 
 class Committed(StrEnum):
@@ -320,7 +322,9 @@ class ContractStore(Protocol):
         """Write each change whole or not at all; one answer each, in order.
 
         ``duplicate``: the event has an outcome already, and nothing was changed. ``conflict``: the contract is no
-        longer at ``read_revision``, and nothing was changed. Committing the same change again changes nothing.
+        longer at ``read_revision``, or the directory no longer as it was read for ``change.directory``, and nothing
+        was changed. Committing the same change again changes nothing. New mPasses that are too many to be written in
+        one write with their step may be seen a moment after it; they will be, whoever dies.
         An outcome removes its event's bytes; the digest stays. A change is at most 400 KB (a DynamoDB item).
         No two changes of a call touch the same contract. One fsync or one round trip serves them all.
 
@@ -680,15 +684,16 @@ class DirectoryChange:
 
     Each object that is put carries its new ``revision`` and is written only over the one before it (1: there must be
     none). Each key's last change carries its registry position; they continue the registry without a gap.
-    ``record``: Moneta's signed record of who asked for what, a leaf of the audit log.
+    ``record``: Moneta's signed record of who asked for what, a leaf of the audit log; None for what a contract does,
+    whose own leaf is the record.
     """
 
-    record: bytes
+    record: bytes | None = None
     organization: Organization | None = None
     keys: tuple[RegisteredKey, ...] = ()
     secrets: tuple[OrganizationId, tuple[WebhookSecret, ...]] | None = None
     enables_endpoint: OrganizationId | None = None
-    mpass: MPass | None = None
+    mpasses: tuple[MPass, ...] = ()
     template: TemplateRecord | None = None
     identity: Identity | None = None
     remember: RememberedAnswer | None = None

@@ -2,7 +2,8 @@
 
 A change with a step is written so (every write conditional or idempotent, so that anyone may do it again):
 
-1. Put the step's item, if there is none of its ``seq``. From here on the change is committed, whoever dies.
+1. Put the step's item, if there is none of its ``seq``; with what it does to the directory, if it does anything
+   (``directory_steps``). From here on the change is committed, whoever dies.
 2. Put each message that the item says is owed into the deliveries table, after those of the steps before it.
 3. Bring the head forward.
 4. Write the outcome to the event. It comes last: an event without an outcome is an event whose work may be unfinished.
@@ -35,11 +36,12 @@ from moneta.adapters.aws.contract_items import (
     step_item,
 )
 from moneta.adapters.aws.deliveries import DynamoDBDeliveryStore
+from moneta.adapters.aws.directory_steps import DirectorySteps
 from moneta.adapters.aws.dynamodb import ConditionFailedError, DynamoDB, Query, Table
 from moneta.adapters.aws.event_queue import SQSEventQueue
 from moneta.adapters.aws.events import LETTER, OWING
 from moneta.adapters.aws.lifetimes import FORGET_AT, Lifetimes
-from moneta.application.ports import Change, Clock, Committed, EventOutcome
+from moneta.application.ports import Change, Clock, Committed, DirectoryConflictError, EventOutcome
 from moneta.domain.identifiers import ContractId, Revision
 from moneta.domain.retention import Past
 
@@ -60,6 +62,7 @@ class Commits:
         *,
         calendar: Calendar,
         deliveries: DynamoDBDeliveryStore,
+        directory: DirectorySteps,
         queue: SQSEventQueue,
         home: str,
     ) -> None:
@@ -68,6 +71,7 @@ class Commits:
         self._lifetimes = lifetimes
         self._calendar = calendar
         self._deliveries = deliveries
+        self._directory = directory
         self._queue = queue
         self._home = home
 
@@ -140,14 +144,22 @@ class Commits:
         head = self._db.get(Table.CONTRACTS, head_key(change.contract_id)) if change.read_revision else None
         if change.read_revision and not self._exists(change.contract_id, change.read_revision, head):
             return Committed.CONFLICT
-        item = step_item(change, change.step, home=self._home)
-        earlier = self._db.put_new(Table.CONTRACTS, item)  # (1)
+        try:
+            item, earlier = self._put_step(step_item(change, change.step, home=self._home), change)  # (1)
+        except DirectoryConflictError:
+            return Committed.CONFLICT
         if earlier is None:
             self._complete(item, head)
             return Committed.COMMITTED
         if _is_same_change(earlier, item):
             self._complete(earlier, head)
         return Committed.DUPLICATE if _is_same_event(earlier, item) else Committed.CONFLICT
+
+    def _put_step(self, item: Item, change: Change) -> tuple[Item, Item | None]:
+        """Put a step's item where none is, with what goes with it. Returns what ``DirectorySteps.put_new`` does."""
+        if change.directory is None:
+            return item, self._db.put_new(Table.CONTRACTS, item)
+        return self._directory.put_new(item, change.directory)
 
     def _exists(self, contract_id: ContractId, revision: Revision, head: Item | None) -> bool:
         """Tell whether the step is there, since a condition looks at its own item alone."""
@@ -170,6 +182,7 @@ class Commits:
         self._write_outcome_of_step(item)  # (4)
 
     def _fan_out(self, item: Item) -> None:
+        self._directory.put_carried(item)
         self._deliveries.owe_each(owed_of(item))
 
     def _advance_head(self, item: Item, head: Item | None) -> None:

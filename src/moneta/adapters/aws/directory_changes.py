@@ -69,14 +69,16 @@ def actions_of(
         KeyTakenError: A new key is its owner's already.
         DirectoryConflictError: A key is no longer as it was read.
     """
-    actions = [_put(_record_item(change.record))]
+    actions = [] if change.record is None else [_put(_record_item(change.record))]
     if change.organization is not None:
         actions += _organization(change.organization)
     if change.keys:
         actions += _keys(change.keys, stored)
     actions += _endpoints(change)
-    if change.mpass is not None:
-        actions += _mpass(change.mpass)
+    for mpass in change.mpasses:
+        actions += mpass_puts(mpass)
+    new = [mpass for mpass in change.mpasses if mpass.revision == 1]
+    actions += [*mpass_holds(new), *mpass_issuers(new)]
     if change.template is not None:
         actions.append(_template(change.template))
     if change.identity is not None:
@@ -159,12 +161,22 @@ def _endpoints(change: DirectoryChange) -> Iterator[Action]:
         yield Action(write, DirectoryConflictError("endpoint"))
 
 
-def _mpass(mpass: MPass) -> Iterator[Action]:
+def mpass_puts(mpass: MPass) -> Iterator[Action]:
+    """Put an mPass over its revision before, or where there is none."""
     yield _put_revision(mpass_item(mpass), mpass.revision, what="mPass")
-    if mpass.revision == 1:
+
+
+def mpass_holds(new: Sequence[MPass]) -> Iterator[Action]:
+    """Hold the number of each new mPass for it."""
+    for mpass in new:
         taken = DirectoryConflictError("mPass number: expected none in the store")
-        yield _hold_new(holder_item("number", mpass.number, mpass.mpass_id), taken)
-        yield _put({"object": ISSUERS, "part": mpass.mo_id})
+        yield _hold(holder_item("number", mpass.number, mpass.mpass_id), taken)
+
+
+def mpass_issuers(new: Sequence[MPass]) -> Iterator[Action]:
+    """Note who issues mPasses: once each, since a transaction takes no item twice."""
+    for mo_id in dict.fromkeys(mpass.mo_id for mpass in new):
+        yield _put({"object": ISSUERS, "part": mo_id})
 
 
 def _template(record: TemplateRecord) -> Action:

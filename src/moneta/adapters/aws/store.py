@@ -13,6 +13,7 @@ from moneta.adapters.aws.commits import Commits
 from moneta.adapters.aws.contracts import DynamoDBContractStore
 from moneta.adapters.aws.deliveries import DynamoDBDeliveryStore
 from moneta.adapters.aws.directory import DynamoDBDirectoryStore
+from moneta.adapters.aws.directory_steps import DirectorySteps
 from moneta.adapters.aws.dynamodb import DynamoDB, Table
 from moneta.adapters.aws.event_queue import WAIT_S, SQSEventQueue
 from moneta.adapters.aws.events import DynamoDBEventStore
@@ -84,7 +85,14 @@ class DynamoDBStore:
             announcer=announcer if names.announces else None,
         )
         commits = Commits(
-            db, clock, lifetimes, calendar=calendar, deliveries=deliveries, queue=queue, home=names.region
+            db,
+            clock,
+            lifetimes,
+            calendar=calendar,
+            deliveries=deliveries,
+            directory=DirectorySteps(db, lifetimes, directory),
+            queue=queue,
+            home=names.region,
         )
         return cls(
             db=db,

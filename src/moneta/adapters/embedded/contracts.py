@@ -13,6 +13,7 @@ import msgspec
 from moneta.adapters.embedded.contract_lists import list_contracts, list_pending
 from moneta.adapters.embedded.database import Database, rows, value
 from moneta.adapters.embedded.deliveries import owe
+from moneta.adapters.embedded.directory_changes import apply_if_as_read
 from moneta.adapters.embedded.events import find_unprocessed, settle_event
 from moneta.adapters.embedded.in_hand import InHand
 from moneta.adapters.embedded.schema import LEAF_OF_CONTRACT, Writing
@@ -110,6 +111,8 @@ def _commit(writing: Writing, change: Change) -> Committed:
             return Committed.DUPLICATE
     if change.step is not None:
         if _revision_of(writing, change.contract_id) != change.read_revision:
+            return Committed.CONFLICT
+        if change.directory is not None and not apply_if_as_read(writing, change.directory):
             return Committed.CONFLICT
         _append_step(writing, change, change.step)
     if change.outcome is not None and event is not None:

@@ -28,15 +28,28 @@ from moneta.domain.templates import TemplateRecord
 
 
 def apply_change(writing: Writing, change: DirectoryChange) -> None:
-    """Write ``change``; if this raises, the transaction ends undone. See DirectoryStore.apply."""
+    """Write ``change``; if this raises, nothing of it was written. See DirectoryStore.apply."""
     connection = writing.connection
     _check_taken(connection, change)
     _check_as_read(connection, change)
     _write_parties(writing, change)
     _write_others(writing, change)
-    connection.execute("INSERT INTO leaves (kind, entry) VALUES (?, ?)", (LEAF_OF_DIRECTORY, change.record))
+    if change.record is not None:
+        connection.execute("INSERT INTO leaves (kind, entry) VALUES (?, ?)", (LEAF_OF_DIRECTORY, change.record))
     if change.organization or change.keys or change.secrets or change.template:
         invalidate_caches(connection)
+
+
+def apply_if_as_read(writing: Writing, change: DirectoryChange) -> bool:
+    """Write what a step does to the directory, and tell whether that is still as it was read; else nothing is written.
+
+    What is taken is no answer here: whoever computes the change again from what is there now will find it.
+    """
+    try:
+        apply_change(writing, change)
+    except (DirectoryConflictError, CodeTakenError, KeyTakenError, TemplateExistsError):
+        return False
+    return True
 
 
 def invalidate_caches(connection: apsw.Connection) -> None:
@@ -75,8 +88,8 @@ def _check_as_read(connection: apsw.Connection, change: DirectoryChange) -> None
     if change.organization is not None:
         stored = value(connection, _ORGANIZATION_REVISION, (change.organization.organization_id,))
         _check_revision("organization", stored or 0, change.organization.revision)
-    if change.mpass is not None:
-        _check_mpass(connection, change.mpass)
+    for mpass in change.mpasses:
+        _check_mpass(connection, mpass)
     if change.template is not None:
         _check_revision("template", _template_revision(connection, change.template), change.template.revision)
     if change.identity is not None:
@@ -145,8 +158,8 @@ def _write_parties(writing: Writing, change: DirectoryChange) -> None:
 
 
 def _write_others(writing: Writing, change: DirectoryChange) -> None:
-    if change.mpass is not None:
-        _put_mpass(writing, change.mpass)
+    for mpass in change.mpasses:
+        _put_mpass(writing, mpass)
     if change.template is not None:
         writing.connection.execute(_PUT_TEMPLATE, template_columns(change.template))
     if change.identity is not None:
