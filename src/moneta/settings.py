@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from moneta.domain.errors import MisconfiguredError
-from moneta.domain.limits import KEEP_ANSWERS_DAYS, KEEP_DEAD_DAYS, KEEP_DELIVERIES_DAYS, KEEP_EVENTS_DAYS
+from moneta.domain.limits import (
+    CHECKERS_MAX,
+    KEEP_ANSWERS_DAYS,
+    KEEP_DEAD_DAYS,
+    KEEP_DELIVERIES_DAYS,
+    KEEP_EVENTS_DAYS,
+)
 from moneta.domain.retention import Retention
 
 HOST_DEFAULT: Final = "127.0.0.1"
@@ -77,7 +83,7 @@ class Settings:
     ``base_url`` None: the one that the store has. ``log_level``: debug, info, warning or error. ``rate_limit``:
     requests a second of each organization, 0 for any number; ``rate_burst``: how many it may send at once.
     ``otlp_endpoint``: the base URL of the collector that traces go to, None for no traces; ``trace_ratio``: the share
-    of contracts that are traced.
+    of contracts that are traced. ``checkers``: of a hub on AWS; an embedded store has its own.
     """
 
     data_dir: Path
@@ -99,6 +105,7 @@ class Settings:
     keep_answers_days: int = KEEP_ANSWERS_DAYS
     store: StoreKind = StoreKind.EMBEDDED
     aws: AwsSettings | None = None
+    checkers: int = 1
 
     @property
     def retention(self) -> Retention:
@@ -131,6 +138,7 @@ class Settings:
             trace_ratio=_share(environ, "MONETA_TRACE_RATIO", TRACE_RATIO_OF_FUNCTIONS),
             store=StoreKind.AWS,
             aws=AwsSettings.from_environment(environ),
+            checkers=_checkers(environ),
         )
 
     def with_days(self, days: Mapping[str, int]) -> "Settings":
@@ -190,6 +198,13 @@ def _number(environ: Mapping[str, str], variable: str, default: int) -> int:
     if not (given.isascii() and given.isdecimal()):
         raise MisconfiguredError(f"environment: {variable}: expected a whole number, got {given[:32]!r}")
     return int(given)
+
+
+def _checkers(environ: Mapping[str, str]) -> int:
+    checkers = _number(environ, "MONETA_CHECKERS", 1)
+    if not 1 <= checkers <= CHECKERS_MAX:
+        raise MisconfiguredError(f"environment: MONETA_CHECKERS: expected 1 to {CHECKERS_MAX}, got {checkers}")
+    return checkers
 
 
 def _share(environ: Mapping[str, str], variable: str, default: float) -> float:

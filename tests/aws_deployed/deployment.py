@@ -97,6 +97,26 @@ class Deployment:
         printed = self.moneta("aws", "init", "--base-url", self.url, "--operator-key", self.operator_key)
         self.key_id = re.search(r"^hub key (\S+)$", printed, re.MULTILINE)[1]
 
+    @contextmanager
+    def takes_two(self):
+        """Let what an operator asks wait for a checker, whom this makes, until the block ends; give the checker."""
+        checker_key = self.account.folder / "checker.pem"
+        options = ("--base-url", self.url, "--operator-key", self.operator_key, "--checker-key", checker_key)
+        self.moneta("aws", "init", *options)
+        client, name = self.account.client("lambda"), f"{STACK}-management"
+        before = client.get_alias(FunctionName=name, Name="live")["FunctionVersion"]
+        usual = client.get_function_configuration(FunctionName=name)["Environment"]
+        two = {"Variables": {**usual["Variables"], "MONETA_CHECKERS": "2"}}
+        client.update_function_configuration(FunctionName=name, Environment=two)
+        version = client.publish_version(FunctionName=name)["Version"]
+        client.update_alias(FunctionName=name, Name="live", FunctionVersion=version)
+        arguments = ("token", "--key", checker_key, "--as", "checker", "--url", self.url)
+        try:
+            yield Caller(self.url, lambda: self.moneta(*arguments).strip())
+        finally:
+            client.update_alias(FunctionName=name, Name="live", FunctionVersion=before)
+            client.update_function_configuration(FunctionName=name, Environment=usual)
+
     def operator_token(self):
         return self.moneta("token", "--key", self.operator_key, "--as", "operator", "--url", self.url).strip()
 
@@ -212,6 +232,7 @@ def parameters(url, code_key, **others):
         "AllowHttpWebhooks": "true",
         "AllowPrivateWebhooks": "true",
         "LogLevel": "debug",
+        "Checkers": "1",
         **others,
     }
     return [{"ParameterKey": name, "ParameterValue": value} for name, value in given.items()]

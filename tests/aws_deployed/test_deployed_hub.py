@@ -195,6 +195,20 @@ def test_of_eight_writers_at_one_contract_one_wins_and_nothing_is_lost(hub, mark
     assert is_whole(hub, contract_id, revision=ended.revision)
 
 
+def test_what_takes_two_waits_for_the_checker_and_is_done_then(hub, market):
+    path, operator = f"/organizations/mo/{market.mo.organization_id}", hub.operator()
+    with hub.takes_two() as checker:
+        for status, before in (("Suspended", "Active"), ("Active", "Suspended")):
+            asked = operator.send("PUT", f"{path}/status", {"status": status})
+            assert operator.get(path)["status"] == before
+            place = f"/changes/{asked['change']}"
+            with pytest.raises(HubProblemError) as own:
+                operator.send("PUT", place, {"decision": "approve"})
+            assert own.value.status == 403
+            assert checker.send("PUT", place, {"decision": "approve"})["state"] == "approved"
+            assert operator.get(path)["status"] == status
+
+
 def test_a_request_without_a_token_gets_the_protocols_problem(hub):
     with pytest.raises(HubProblemError) as refused:
         hub.as_nobody().send("POST", "/event", {})

@@ -33,6 +33,7 @@ from moneta.domain.ijson import NumberText
 from moneta.domain.keys import KeyChange, KeyStatus, KeyUse, RegisteredKey
 from moneta.domain.mpasses import Facts, Lock, MPass
 from moneta.domain.organizations import Organization, OrganizationKind, OrganizationStatus
+from moneta.domain.pending_changes import PendingChange
 from moneta.domain.templates import Role, TemplateRecord, TemplateStatus
 from moneta.signing import base64url
 
@@ -367,6 +368,22 @@ def identity(identity_id="operator", role=IdentityRole.OPERATOR, *, at=NOW) -> I
 
 def remembered(idempotency_key="once", *, caller=MO, body=b'{"id":"1"}') -> RememberedAnswer:
     return RememberedAnswer(caller=caller, idempotency_key=idempotency_key, digest=digest("request"), body=body, at=NOW)
+
+
+def pending_change(change_id="change-1", *, at=NOW, **members) -> PendingChange:
+    return PendingChange(
+        **{
+            "change_id": change_id,
+            "operation": "change_organization_status",
+            "subject": MO,
+            "target": {"kind": "mo", "organization_id": MO},
+            "members": {"status": "Active"},
+            "if_match": None,
+            "asked_by": "operator",
+            "asked_at": at,
+            **members,
+        }
+    )
 
 
 def change(**parts) -> DirectoryChange:

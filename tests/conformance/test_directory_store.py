@@ -8,8 +8,10 @@ from moneta.application.ports import DirectoryConflictError, Endpoint, IdentityR
 from moneta.domain.endpoints import EndpointHealth
 from moneta.domain.errors import CodeTakenError, InvalidParameterError, KeyTakenError, TemplateExistsError
 from moneta.domain.keys import KeyStatus, KeyUse
+from moneta.domain.limits import CHANGE_AGE_S_MAX
 from moneta.domain.mpasses import MPassStatus
 from moneta.domain.organizations import OrganizationKind, OrganizationStatus
+from moneta.domain.pending_changes import ChangeEvent, ChangeState
 from moneta.domain.templates import TemplateStatus
 from tests.conformance.builders import (
     MO,
@@ -23,6 +25,7 @@ from tests.conformance.builders import (
     locked,
     mpass,
     organization,
+    pending_change,
     race,
     registered_key,
     remembered,
@@ -360,6 +363,93 @@ def test_an_answer_without_a_change_is_remembered_once(store):
     assert store.directory.remembered(MO, "once") == remembered()
 
 
+# What waits for a checker.
+
+
+def decided(one, event=ChangeEvent.REFUSE, *, at=NOW + 5, **facts):
+    return one.decided(event, by="checker", at=at, **facts)
+
+
+def test_a_pending_change_is_read_as_it_was_put(store):
+    whole = pending_change(members={**STRANGE_VALUES, "status": "Active"}, if_match=7)
+    apply(store, pending_change=whole)
+    assert store.directory.pending_change("change-1") == whole
+    assert store.directory.pending_change("change-2") is None
+    done = decided(whole, ChangeEvent.FAIL, reason="because", problem=b"{}")
+    apply(store, pending_change=done)
+    assert store.directory.pending_change("change-1") == done
+
+
+def test_a_pending_change_is_decided_once(store):
+    apply(store, pending_change=pending_change())
+    apply(store, pending_change=decided(pending_change()))
+    refused(store, DirectoryConflictError, pending_change=decided(pending_change(), ChangeEvent.APPROVE))
+    refused(store, DirectoryConflictError, pending_change=pending_change())
+    assert store.directory.pending_change("change-1").state_at(NOW) is ChangeState.REFUSED
+
+
+def test_of_a_race_for_a_decision_exactly_one_is_made_with_what_it_does(store):
+    apply(store, pending_change=pending_change())
+
+    def decide(number):
+        done, made = decided(pending_change(), ChangeEvent.APPROVE), organization(f"mo-{number}", code=f"MO{number}")
+        try:
+            apply(store, pending_change=done, organization=made)
+        except DirectoryConflictError:
+            return "conflict"
+        return "decided"
+
+    answers = race([lambda number=number: decide(number) for number in range(8)])
+    assert sorted(answers) == ["conflict"] * 7 + ["decided"]
+    assert len(store.directory.organizations([f"mo-{number}" for number in range(8)])) == 1
+
+
+@pytest.fixture
+def waiting(store):
+    """Five changes, c0 the oldest: c0 expired at ``NOW``, c1 is refused, c2 approved, c3 and c4 wait."""
+    for number in range(5):
+        at = NOW - CHANGE_AGE_S_MAX * 1000 if number == 0 else NOW - 10 + number
+        apply(store, pending_change=pending_change(f"c{number}", at=at))
+    apply(store, pending_change=decided(pending_change("c1", at=NOW - 9)))
+    apply(store, pending_change=decided(pending_change("c2", at=NOW - 8), ChangeEvent.APPROVE))
+    return store
+
+
+def list_changes(store, state=None, *, limit=50, cursor=None):
+    return store.directory.list_pending_changes(state=state, now=NOW, limit=limit, cursor=cursor)
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (None, "c4 c3 c2 c1 c0"),
+        (ChangeState.AWAITING, "c4 c3"),
+        (ChangeState.EXPIRED, "c0"),
+        (ChangeState.REFUSED, "c1"),
+        (ChangeState.APPROVED, "c2"),
+        (ChangeState.FAILED, ""),
+    ],
+)
+def test_pending_changes_are_listed_newest_first_by_their_state_now(waiting, state, expected):
+    assert [one.change_id for one in list_changes(waiting, state).items] == expected.split()
+
+
+def test_pages_of_pending_changes_add_up(waiting):
+    first = list_changes(waiting, limit=3)
+    second = list_changes(waiting, limit=3, cursor=first.next_cursor)
+    assert [one.change_id for one in (*first.items, *second.items)] == ["c4", "c3", "c2", "c1", "c0"]
+    assert second.next_cursor is None
+
+
+def test_a_cursor_of_another_list_of_changes_is_refused(waiting):
+    cursor = list_changes(waiting, limit=1).next_cursor
+    for bad in (cursor[:-2], "!"):
+        with pytest.raises(InvalidParameterError):
+            list_changes(waiting, cursor=bad)
+    with pytest.raises(InvalidParameterError):
+        list_changes(waiting, ChangeState.AWAITING, cursor=cursor)
+
+
 # All or nothing.
 
 FINE = {
@@ -370,6 +460,7 @@ FINE = {
     "template": template("another"),
     "identity": identity("checker", IdentityRole.CHECKER),
     "remember": remembered("twice"),
+    "pending_change": pending_change("change-2"),
 }
 SPOILT = {
     "organization": (organization("mo-2"), CodeTakenError),
@@ -378,6 +469,7 @@ SPOILT = {
     "template": (template(), TemplateExistsError),
     "identity": (identity(), DirectoryConflictError),
     "remember": (remembered(), DirectoryConflictError),
+    "pending_change": (pending_change(), DirectoryConflictError),
 }
 
 
@@ -391,6 +483,7 @@ def furnished(store):
         template=template(),
         identity=identity(),
         remember=remembered(),
+        pending_change=pending_change(),
     )
     return store
 
@@ -406,6 +499,7 @@ def everything(store):
         list(directory.templates()),
         list(directory.identities()),
         directory.remembered(MO, "twice"),
+        directory.pending_change("change-2"),
     )
 
 
@@ -419,7 +513,7 @@ def test_a_change_with_one_part_that_is_refused_writes_nothing(furnished, spoilt
 
 def test_a_change_of_everything_is_written_whole(furnished):
     apply(furnished, **FINE)
-    organizations, keys, position, endpoints, mpasses, templates, identities, answer = everything(furnished)
+    organizations, keys, position, endpoints, mpasses, templates, identities, answer, waiting = everything(furnished)
     assert organizations["mo-2"] == FINE["organization"]
     assert keys[MO].keys() == {registered_key("key-1").key_id, registered_key("key-2").key_id}
     assert position == 2
@@ -428,6 +522,7 @@ def test_a_change_of_everything_is_written_whole(furnished):
     assert [one.name for one in templates] == ["another", "transaction-contract"]
     assert {one.identity_id for one in identities} == {"operator", "checker"}
     assert answer == FINE["remember"]
+    assert waiting == FINE["pending_change"]
 
 
 # Lists.

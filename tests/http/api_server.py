@@ -43,12 +43,13 @@ def show_signs_of_life(folder, test_hub, **beat):
 
 
 @contextmanager
-def serving(folder, *, tls=None, signer=None, store="embedded", **limits):
+def serving(folder, *, tls=None, signer=None, store="embedded", checkers=1, **limits):
     """Give a hub that answers; ``tls``: the paths of a certificate and its key, and the context that trusts it.
 
-    ``signer``: another one than ``make_hub``'s. ``store``: see there. ``limits``: those of ``WebApp``.
+    ``signer``, ``checkers``: others than ``make_hub``'s. ``store``: see there. ``limits``: those of ``WebApp``.
     """
     test_hub = make_hub(folder, store=store)
+    test_hub.hub = replace(test_hub.hub, checkers=checkers)
     if signer is not None:
         test_hub.hub = replace(test_hub.hub, signer=signer)
     show_signs_of_life(folder, test_hub)

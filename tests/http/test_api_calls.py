@@ -5,6 +5,7 @@ import json
 import pytest
 
 from moneta.adapters.template_reader import builtin_templates
+from moneta.application.ports import IdentityRole
 from moneta.signing import base64url
 from moneta.signing.tokens import make_token
 from tests.http.api_contract import check_described
@@ -340,3 +341,61 @@ class TestSendingAgain:
         check_described(answer, "POST", "/deliveries/replay")
         answer = served.call("GET", "/deliveries/replay", served.publisher)
         assert answer.status_code in {404, 405}
+
+
+@pytest.fixture
+def two(tmp_path):
+    with serving(tmp_path, checkers=2) as served:
+        served.operator = served.test_hub.console
+        served.checker = served.test_hub.add_identity("checker", IdentityRole.CHECKER)
+        served.party = served.test_hub.register(MO, "WAITS", status="Pending")
+        yield served
+
+
+def described(answer, method, path):
+    check_described(answer, method, path)
+    return answer
+
+
+class TestChecker:
+    def test_what_takes_two_is_kept_then_approved_and_then_it_is_so(self, two):
+        path = path_of(two.party, "status")
+        asked = two.call("PUT", path, two.operator, json={"status": "Active", "reason": "agreed"})
+        described(asked, "PUT", "/organizations/{kind}/{organization_id}/status")
+        assert (asked.status_code, asked.json()["state"]) == (202, "awaiting_checker")
+        assert "etag" not in asked.headers
+        place = asked.headers["location"]
+        assert place == f"/changes/{asked.json()['change']}"
+        waiting = two.call("GET", "/changes?state=awaiting_checker", two.checker)
+        assert [one["id"] for one in described(waiting, "GET", "/changes").json()["items"]] == [place[9:]]
+        own = two.call("PUT", place, two.operator, json={"decision": "approve"})
+        assert (own.status_code, own.json()["code"]) == (403, "forbidden")
+        done = two.call("PUT", place, two.checker, json={"decision": "approve"})
+        assert (done.status_code, done.json()["state"], done.headers["etag"]) == (200, "approved", '"2"')
+        described(done, "PUT", "/changes/{change_id}")
+        assert two.call("GET", path_of(two.party), two.party).json()["status"] == "Active"
+        late = two.call("PUT", place, two.checker, json={"decision": "refuse"})
+        assert (late.status_code, late.json()["code"]) == (409, "transition_refused")
+        read = two.call("GET", place, two.checker)
+        assert described(read, "GET", "/changes/{change_id}").json() == done.json()
+
+    def test_what_fails_when_it_is_approved_tells_why_and_shows_it(self, two):
+        path = path_of(two.party, "status")
+        asked = [two.call("PUT", path, two.operator, json={"status": "Active"}).headers["location"] for _ in "ab"]
+        assert two.call("PUT", asked[0], two.checker, json={"decision": "approve"}).status_code == 200
+        failed = two.call("PUT", asked[1], two.checker, json={"decision": "approve"})
+        assert (failed.status_code, failed.json()["code"]) == (409, "transition_refused")
+        read = described(two.call("GET", asked[1], two.checker), "GET", "/changes/{change_id}")
+        assert (read.json()["state"], read.json()["problem"]) == ("failed", failed.json())
+
+    def test_the_same_asking_twice_is_one_change(self, two):
+        members = two.test_hub.new_key(key_of("ES256", "waits"), two.party.organization_id, "contract")
+        headers = {"idempotency-key": "key-1"}
+        first, again = (
+            two.call("POST", path_of(two.party, "keys"), two.operator, json=members, headers=headers) for _ in "ab"
+        )
+        assert (first.status_code, again.status_code) == (202, 202)
+        assert first.json() == again.json()
+        assert again.headers["idempotency-replayed"] == "true"
+        assert again.headers["location"] == first.headers["location"]
+        described(again, "POST", "/organizations/{kind}/{organization_id}/keys")

@@ -119,6 +119,7 @@ def plain(*, content=None, headers=None, query="", **path):
 
 METADATA = '{"metadata": {"webhook_url": "https://x.example/"}}'
 LISTED = "mo_id={party.organization_id}"
+NO_CHANGE = "00000000-0000-4000-8000-000000000000"
 TEMPLATE = {"name": "transaction-contract", "version": "1"}
 
 ASKS = {
@@ -152,6 +153,9 @@ ASKS = {
     "read_template": plain(name="transaction-contract"),
     "read_template_version": plain(**TEMPLATE),
     "change_template_status": plain(content='{"status": "retired"}', headers=STALE, **TEMPLATE),
+    "list_changes": plain(),
+    "read_change": plain(change_id=NO_CHANGE),
+    "decide_change": plain(content='{"decision": "refuse"}', headers=JSON_TYPE, change_id=NO_CHANGE),
 }
 
 # Left to right as in COLUMNS. An organization's "other" object is one of another organization of the same kind.
@@ -188,6 +192,9 @@ EXPECTED = {
     "read_template":               (200, 200, 200,  200, 200,  200, 200,  200, 200),
     "read_template_version":       (200, 200, 200,  200, 200,  200, 200,  200, 200),
     "change_template_status":      (412, 403, 403,  403, 403,  403, 403,  403, 403),
+    "list_changes":                (200, 200, 200,  403, 403,  403, 403,  403, 403),
+    "read_change":                 (404, 404, 404,  403, 403,  403, 403,  403, 403),
+    "decide_change":               (404, 404, 403,  403, 403,  403, 403,  403, 403),
 }
 # fmt: on
 

@@ -118,9 +118,8 @@ def test_each_function_is_a_handler_that_there_is():
 
 def test_the_functions_environment_is_what_the_settings_ask_for():
     given = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
-    values = {
-        name: "false" if "ALLOW" in name else "info" if "LEVEL" in name else "https://x.example" for name in given
-    }
+    marks = {"ALLOW": "false", "LEVEL": "info", "CHECKERS": "2"}
+    values = {name: next((text for mark, text in marks.items() if mark in name), "https://x.example") for name in given}
     read = Settings.from_environment({**values, "AWS_REGION": "eu-west-1"}, data_dir=Path())
     assert given.keys() >= set(AWS_VARIABLES.values()) - {"AWS_REGION"}  # which Lambda gives
     assert (read.allow_http_webhooks, read.log_level, read.base_url) == (False, "info", "https://x.example")

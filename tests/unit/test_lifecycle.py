@@ -7,6 +7,7 @@ import pytest
 from moneta.domain.errors import TransitionRefusedError
 from moneta.domain.lifecycle import lifecycle
 from moneta.domain.organizations import ORGANIZATION_LIFECYCLE, OrganizationActor, OrganizationEvent, OrganizationStatus
+from moneta.domain.pending_changes import CHANGE_LIFECYCLE, ChangeActor, ChangeEvent, ChangeState
 from moneta.domain.templates import TEMPLATE_LIFECYCLE, TemplateActor, TemplateStatus
 
 ANN, BOB = frozenset({"ann"}), frozenset({"bob"})
@@ -53,9 +54,14 @@ def test_two_arrows_for_one_event_are_refused_when_the_table_is_made():
 
 TABLES = [
     pytest.param(ORGANIZATION_LIFECYCLE, OrganizationStatus, OrganizationEvent, OrganizationActor, id="organization"),
+    pytest.param(CHANGE_LIFECYCLE, ChangeState, ChangeEvent, ChangeActor, id="change"),
     pytest.param(TEMPLATE_LIFECYCLE, TemplateStatus, TemplateStatus, TemplateActor, id="template"),
 ]
-FINAL = {"organization": {OrganizationStatus.DESTROYED}, "template": set()}
+FINAL = {
+    "organization": {OrganizationStatus.DESTROYED},
+    "template": set(),
+    "change": set(ChangeState) - {ChangeState.AWAITING},
+}
 
 
 @pytest.mark.parametrize(("table", "states", "events", "actors"), TABLES)

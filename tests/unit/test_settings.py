@@ -62,11 +62,12 @@ def test_a_functions_environment_gives_its_settings():
         MONETA_RATE_LIMIT="7",
         MONETA_OTLP_ENDPOINT="http://127.0.0.1:4318",
         MONETA_TRACE_RATIO="0.5",
+        MONETA_CHECKERS="2",
     )
     assert more.aws is not None
     assert more.aws.endpoint_url == "http://127.0.0.1:4566"
     assert (more.allow_http_webhooks, more.allow_private_webhooks) == (True, False)
-    assert (more.log_level, more.rate_limit) == ("debug", 7)
+    assert (more.log_level, more.rate_limit, more.checkers) == ("debug", 7, 2)
     assert (more.otlp_endpoint, more.trace_ratio) == ("http://127.0.0.1:4318", 0.5)
 
 

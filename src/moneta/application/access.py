@@ -52,6 +52,9 @@ class Operation(StrEnum):
     READ_TEMPLATE = "read_template"
     LIST_TEMPLATES = "list_templates"
     CHANGE_TEMPLATE_STATUS = "change_template_status"
+    LIST_CHANGES = "list_changes"
+    READ_CHANGE = "read_change"
+    DECIDE_CHANGE = "decide_change"
 
 
 class Scope(StrEnum):
@@ -124,6 +127,10 @@ RIGHTS: Final[Mapping[Operation, Right]] = {
     Operation.READ_TEMPLATE:               Right(ANY,      ANY,     ANY,     ANY,   ANY,       ANY),
     Operation.LIST_TEMPLATES:              Right(ANY,      ANY,     ANY,     ANY,   ANY,       ANY),
     Operation.CHANGE_TEMPLATE_STATUS:      Right(ANY,      NONE,    NONE,    NONE,  NONE,      NONE),
+    Operation.LIST_CHANGES:                Right(ANY,      ANY,     ANY,     NONE,  NONE,      NONE),
+    Operation.READ_CHANGE:                 Right(ANY,      ANY,     ANY,     NONE,  NONE,      NONE),
+    # The one thing that a checker changes, and never what it asked for itself.
+    Operation.DECIDE_CHANGE:               Right(ANY,      ANY,     NONE,    NONE,  NONE,      NONE),
 }
 # fmt: on
 

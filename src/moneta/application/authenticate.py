@@ -43,6 +43,8 @@ class Caller:
     key_id: KeyId
     token_id: str
     status: OrganizationStatus | None = None
+    approves: str | None = None
+    """The id of the change that it approves: what it does, another asked for."""
 
 
 def authenticate(hub: Hub, token_text: str | None, *, is_fresh: bool = False) -> Caller:

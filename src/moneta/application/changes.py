@@ -29,10 +29,14 @@ ANSWER_DEPTH_MAX: Final = JSON_DEPTH_MAX + 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What to write, and what to answer once it is written. ``change`` None: there is nothing to write."""
+    """What to write, and what to answer once it is written. ``change`` None: there is nothing to write.
+
+    ``needs_checker``: an operator does it only with another's consent, where two are configured.
+    """
 
     change: DirectoryChange | None
     answer: Document
+    needs_checker: bool = False
 
 
 def decide_and_apply(hub: Hub, decide: Callable[[], Decision]) -> Document:

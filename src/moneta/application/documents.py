@@ -32,6 +32,9 @@ from moneta.domain.limits import (
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
+ASKED_CHANGE: Final = "change"
+"""The member that names the change, of an answer that nothing but that has been done yet; no other answer has it."""
+
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _LIMIT: Final = re.compile(r"[1-9][0-9]{0,2}", re.ASCII)
 _SECONDS: Final = re.compile(r"0|[1-9][0-9]{0,14}", re.ASCII)
@@ -47,6 +50,12 @@ class Document:
     body: Mapping[str, object]
     revision: int | None = None
     is_replay: bool = False
+
+    @property
+    def change_id(self) -> str | None:
+        """The change that was kept for a checker in place of being made; None of what was done."""
+        change = self.body.get(ASKED_CHANGE)
+        return None if change is None else str(change)
 
 
 def to_json(body: object, *, is_sorted: bool = False) -> bytes:

@@ -32,6 +32,7 @@ from moneta.application.organization_views import (
     organization_to_change,
     touched,
 )
+from moneta.application.pending_changes import Asked, with_checker
 from moneta.application.ports import ContractQuery, DirectoryChange, Hub
 from moneta.application.records import make_record
 from moneta.domain.errors import ForbiddenError, InvalidFieldError, KeyTakenError
@@ -50,6 +51,7 @@ from moneta.domain.keys import (
 )
 from moneta.domain.limits import KEYS_PER_ORGANIZATION_MAX
 from moneta.domain.organizations import OrganizationKind
+from moneta.domain.pending_changes import PendingChange
 from moneta.signing.keys import PublicKey, parse_public_jwk
 from moneta.signing.statements import verify_key_proof
 
@@ -71,8 +73,10 @@ class NewKey:
         )
 
 
-def read_new_key(hub: Hub, members: Mapping[str, Value], *, subject: str) -> NewKey:
+def read_new_key(hub: Hub, members: Mapping[str, Value], *, subject: str, proven_at: UnixSeconds) -> NewKey:
     """Return the key that ``members`` offer and prove for ``subject``: an organization's id, or at creation its code.
+
+    ``proven_at``: when the proof came, which must be fresh then.
 
     Raises:
         WeakKeyError, InvalidProofError: See ``parse_public_jwk`` and ``verify_key_proof``.
@@ -83,7 +87,7 @@ def read_new_key(hub: Hub, members: Mapping[str, Value], *, subject: str) -> New
     public = parse_public_jwk(required(members, "jwk"))
     uses = _read_uses(members)
     proof = required(members, "proof")
-    verify_key_proof(proof, public, audience=hub.base_url, subject=subject, now=hub.now_s())
+    verify_key_proof(proof, public, audience=hub.base_url, subject=subject, now=proven_at)
     if any(own.public.key_id == public.key_id for own in hub.signer.published()):
         raise KeyTakenError(f"key {public.key_id} is the hub's own", kid=public.key_id)
     return NewKey(public=public, uses=uses)
@@ -95,7 +99,7 @@ def read_new_keys(hub: Hub, members: Mapping[str, Value], *, subject: str) -> Se
     offered = items(members, "keys", items_max=KEYS_PER_ORGANIZATION_MAX)
     if not offered:
         raise InvalidFieldError("keys: expected at least one key", field="keys")
-    keys = [read_new_key(hub, _object(item), subject=subject) for item in offered]
+    keys = [read_new_key(hub, _object(item), subject=subject, proven_at=hub.now_s()) for item in offered]
     if len({key.public.key_id for key in keys}) != len(keys):
         raise KeyTakenError("keys: the same key twice", field="keys")
     return keys
@@ -119,7 +123,7 @@ def add_key(
     *,
     idempotency_key: str | None = None,
 ) -> Document:
-    """Register one more key, and return it.
+    """Register one more key, and return it; or what the operator asks, if it takes two.
 
     Raises:
         ForbiddenError: An organization's own token can't add a ``contract`` key.
@@ -130,23 +134,36 @@ def add_key(
     _check_use_is_callers(caller, members)
     asked = creation(caller, Operation.ADD_KEY, idempotency_key, target=organization_id, members=members)
 
-    def decide() -> Decision:
-        organization = organization_to_change(hub, kind, organization_id)
-        new = read_new_key(hub, members, subject=organization_id)
-        if len(keys_of(hub, organization_id, is_fresh=True)) >= KEYS_PER_ORGANIZATION_MAX:
-            raise InvalidFieldError(f"an organization has at most {KEYS_PER_ORGANIZATION_MAX} keys", field="jwk")
-        now = hub.clock.now_ms()
-        (key,), position = register(hub, [new], organization_id, at=now)
-        change = {"kid": key.key_id, "use": sorted(key.uses)}
-        record = make_record(
-            hub, caller, Operation.ADD_KEY, subject=organization_id, change=change, registry_seq=position
-        )
-        return Decision(
-            change=DirectoryChange(record=record, organization=touched(organization, at=now), keys=(key,)),
-            answer=Document(body=key_document(key), revision=len(key.changes)),
-        )
-
+    call = Asked(
+        operation=Operation.ADD_KEY,
+        subject=organization_id,
+        target={"kind": kind, "organization_id": organization_id},
+        members=members,
+    )
+    decide = with_checker(hub, caller, call, lambda: _decide_key(hub, caller, call, proven_at=hub.now_s()))
     return decide_creation(hub, asked, decide)
+
+
+def decide_pending_key(hub: Hub, caller: Caller, pending: PendingChange) -> Decision:
+    """Return the decision of ``add_key`` on what was asked for before; its proof was fresh when it came."""
+    return _decide_key(hub, caller, pending, proven_at=UnixSeconds(pending.asked_at // 1000))
+
+
+def _decide_key(hub: Hub, caller: Caller, asked: Asked | PendingChange, *, proven_at: UnixSeconds) -> Decision:
+    kind, organization_id = OrganizationKind(asked.target["kind"]), OrganizationId(asked.target["organization_id"])
+    organization = organization_to_change(hub, kind, organization_id)
+    new = read_new_key(hub, asked.members, subject=organization_id, proven_at=proven_at)
+    if len(keys_of(hub, organization_id, is_fresh=True)) >= KEYS_PER_ORGANIZATION_MAX:
+        raise InvalidFieldError(f"an organization has at most {KEYS_PER_ORGANIZATION_MAX} keys", field="jwk")
+    now = hub.clock.now_ms()
+    (key,), position = register(hub, [new], organization_id, at=now)
+    change = {"kid": key.key_id, "use": sorted(key.uses)}
+    record = make_record(hub, caller, Operation.ADD_KEY, subject=organization_id, change=change, registry_seq=position)
+    return Decision(
+        change=DirectoryChange(record=record, organization=touched(organization, at=now), keys=(key,)),
+        answer=Document(body=key_document(key), revision=len(key.changes)),
+        needs_checker=KeyUse.CONTRACT in key.uses,
+    )
 
 
 def change_key_status(  # noqa: PLR0917  # the path names three things
@@ -159,7 +176,9 @@ def change_key_status(  # noqa: PLR0917  # the path names three things
     *,
     if_match: int | None = None,
 ) -> Document:
-    """Retire, revoke or mark as compromised one key, and return it. Its revision counts its changes.
+    """Retire, revoke or mark as compromised one key, and return it; or what the operator asks, if it takes two.
+
+    A key's revision counts its changes.
 
     Raises:
         ForbiddenError: It is a ``contract`` key and the caller not the operator.
@@ -168,29 +187,42 @@ def change_key_status(  # noqa: PLR0917  # the path names three things
         PreconditionFailedError: ``if_match`` is another revision.
     """
     authorize(caller, Operation.CHANGE_KEY_STATUS, owner=organization_id)
-    actor = KeyActor.OPERATOR if caller.role is CallerRole.OPERATOR else KeyActor.OWNER
+    asked = Asked(
+        operation=Operation.CHANGE_KEY_STATUS,
+        subject=organization_id,
+        target={"kind": kind, "organization_id": organization_id, "kid": key_id},
+        members=members,
+        if_match=if_match,
+    )
+    return decide_and_apply(hub, with_checker(hub, caller, asked, lambda: decide_key_status(hub, caller, asked)))
 
-    def decide() -> Decision:
-        organization = organization_to_change(hub, kind, organization_id)
-        key = _key_to_change(hub, caller, organization_id, key_id)
-        check_names(members, ("status", "since"))
-        event = choice(members, "status", KeyEvent)
-        since = UnixSeconds(whole_number(members, "since")) if has(members, "since") else None
-        check_if_match(if_match, len(key.changes))
-        now, position = hub.clock.now_ms(), RegistrySeq(hub.directory.registry_position() + 1)
-        # The wire names a key's event and the status it leads to by the same word.
-        change = KeyChange(seq=position, at=now, status=KeyStatus(event), since=since)
-        changed = key.changed(event, by=actor, change=change)
-        facts = {"kid": key_id, "from": key.status, "to": changed.status, "since": since}
-        record = make_record(
-            hub, caller, Operation.CHANGE_KEY_STATUS, subject=organization_id, change=facts, registry_seq=position
-        )
-        return Decision(
-            change=DirectoryChange(record=record, organization=touched(organization, at=now), keys=(changed,)),
-            answer=Document(body=key_document(changed), revision=len(changed.changes)),
-        )
 
-    return decide_and_apply(hub, decide)
+def decide_key_status(hub: Hub, caller: Caller, asked: Asked | PendingChange) -> Decision:
+    """Return the decision of ``change_key_status``, asked for now or approved now."""
+    kind, organization_id = OrganizationKind(asked.target["kind"]), OrganizationId(asked.target["organization_id"])
+    organization = organization_to_change(hub, kind, organization_id)
+    key = _key_to_change(hub, caller, organization_id, KeyId(asked.target["kid"]))
+    check_names(asked.members, ("status", "since"))
+    event = choice(asked.members, "status", KeyEvent)
+    since = UnixSeconds(whole_number(asked.members, "since")) if has(asked.members, "since") else None
+    check_if_match(asked.if_match, len(key.changes))
+    now, position = hub.clock.now_ms(), RegistrySeq(hub.directory.registry_position() + 1)
+    # The wire names a key's event and the status it leads to by the same word.
+    change = KeyChange(seq=position, at=now, status=KeyStatus(event), since=since)
+    changed = key.changed(event, by=_key_actor(caller), change=change)
+    facts = {"kid": key.key_id, "from": key.status, "to": changed.status, "since": since}
+    record = make_record(
+        hub, caller, Operation.CHANGE_KEY_STATUS, subject=organization_id, change=facts, registry_seq=position
+    )
+    return Decision(
+        change=DirectoryChange(record=record, organization=touched(organization, at=now), keys=(changed,)),
+        answer=Document(body=key_document(changed), revision=len(changed.changes)),
+        needs_checker=KeyUse.CONTRACT in key.uses,
+    )
+
+
+def _key_actor(caller: Caller) -> KeyActor:
+    return KeyActor.OPERATOR if caller.role is CallerRole.OPERATOR else KeyActor.OWNER
 
 
 def read_partner_keys(hub: Hub, caller: Caller, kind: OrganizationKind, organization_id: OrganizationId) -> Document:

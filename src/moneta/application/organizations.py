@@ -5,6 +5,7 @@
 3. The organization itself may replace its ``metadata`` and suspend itself; everything else is the operator's.
 4. Pending becomes Active only with an ``auth`` and a ``contract`` key that are active.
 5. What is open keeps an organization from being Destroyed; a Destroyed one stays, as a tombstone.
+6. Where two operators are configured, a change of status waits for the second, unless it is the organization's own.
 """
 
 from collections.abc import Mapping
@@ -41,6 +42,7 @@ from moneta.application.organization_views import (
     organization_to_change,
     touched,
 )
+from moneta.application.pending_changes import Asked, with_checker
 from moneta.application.ports import DirectoryChange, Hub, Page
 from moneta.application.records import make_record
 from moneta.application.webhook_secrets import new_secret
@@ -63,6 +65,7 @@ from moneta.domain.organizations import (
     OrganizationStatus,
     check_code,
 )
+from moneta.domain.pending_changes import PendingChange
 from moneta.signing.certificates import check_certificate
 
 PROFILE_MEMBERS: Final = ("name", "metadata", "services", "industries", "policies", "certificates")
@@ -175,7 +178,7 @@ def change_organization_status(
     *,
     if_match: int | None = None,
 ) -> Document:
-    """Move the organization along its state table, and return it.
+    """Move the organization along its state table, and return it; or what the operator asks, if it takes two.
 
     Raises:
         ForbiddenError: The organization itself asked for another status than Suspended.
@@ -184,25 +187,38 @@ def change_organization_status(
         PreconditionFailedError: ``if_match`` is another revision.
     """
     authorize(caller, Operation.CHANGE_ORGANIZATION_STATUS, owner=organization_id)
+    asked = Asked(
+        operation=Operation.CHANGE_ORGANIZATION_STATUS,
+        subject=organization_id,
+        target={"kind": kind, "organization_id": organization_id},
+        members=members,
+        if_match=if_match,
+    )
+    return decide_and_apply(hub, with_checker(hub, caller, asked, lambda: decide_status(hub, caller, asked)))
+
+
+def decide_status(hub: Hub, caller: Caller, asked: Asked | PendingChange) -> Decision:
+    """Return the decision of ``change_organization_status``, asked for now or approved now."""
     actor = OrganizationActor.OPERATOR if caller.role is CallerRole.OPERATOR else OrganizationActor.ITSELF
-
-    def decide() -> Decision:
-        organization = find_organization(hub, kind, organization_id, is_fresh=True)
-        event, reason = _read_status_change(members, actor)
-        check_if_match(if_match, organization.revision)
-        changed = organization.changed(event, by=actor, at=hub.clock.now_ms())
-        _check_ready(hub, organization, event)
-        record = make_record(
-            hub,
-            caller,
-            Operation.CHANGE_ORGANIZATION_STATUS,
-            subject=organization_id,
-            change={"from": organization.status, "to": changed.status, "reason": reason},
-            registry_seq=hub.directory.registry_position(),
-        )
-        return Decision(change=DirectoryChange(record=record, organization=changed), answer=_answer(hub, changed))
-
-    return decide_and_apply(hub, decide)
+    kind, organization_id = OrganizationKind(asked.target["kind"]), OrganizationId(asked.target["organization_id"])
+    organization = find_organization(hub, kind, organization_id, is_fresh=True)
+    event, reason = _read_status_change(asked.members, actor)
+    check_if_match(asked.if_match, organization.revision)
+    changed = organization.changed(event, by=actor, at=hub.clock.now_ms())
+    _check_ready(hub, organization, event)
+    record = make_record(
+        hub,
+        caller,
+        Operation.CHANGE_ORGANIZATION_STATUS,
+        subject=organization_id,
+        change={"from": organization.status, "to": changed.status, "reason": reason},
+        registry_seq=hub.directory.registry_position(),
+    )
+    return Decision(
+        change=DirectoryChange(record=record, organization=changed),
+        answer=_answer(hub, changed),
+        needs_checker=True,
+    )
 
 
 def read_organization(hub: Hub, caller: Caller, kind: OrganizationKind, organization_id: OrganizationId) -> Document:

@@ -30,6 +30,7 @@ from moneta.domain.ijson import Value
 from moneta.domain.keys import RegisteredKey
 from moneta.domain.mpasses import MPass, MPassStatus
 from moneta.domain.organizations import Organization, OrganizationKind, OrganizationStatus
+from moneta.domain.pending_changes import ChangeState, PendingChange
 from moneta.domain.retention import Past
 from moneta.domain.template_problems import TemplateProblem
 from moneta.domain.templates import Template, TemplateRecord
@@ -697,6 +698,7 @@ class DirectoryChange:
     template: TemplateRecord | None = None
     identity: Identity | None = None
     remember: RememberedAnswer | None = None
+    pending_change: PendingChange | None = None
 
 
 class DirectoryConflictError(Exception):
@@ -773,6 +775,14 @@ class DirectoryStore(Protocol):
         cursor: str | None,
     ) -> Page[MPass]:
         """Return a page, newest first; the status is the derived one at ``now``."""
+
+    def pending_change(self, change_id: str) -> PendingChange | None:
+        """Return a change that was asked for, decided or not, exactly: never from a cache."""
+
+    def list_pending_changes(
+        self, *, state: ChangeState | None, now: UnixMillis, limit: int, cursor: str | None
+    ) -> Page[PendingChange]:
+        """Return a page, newest first; the state is that at ``now``. Raises InvalidParameterError for a bad cursor."""
 
     def remembered(self, caller: OrganizationId, idempotency_key: str) -> RememberedAnswer | None:
         """Return what was answered to that key before."""
@@ -995,6 +1005,8 @@ class Hub:
     allow_private_webhooks: bool = False
     retry_schedule_s: tuple[int, ...] = field(default=())
     """Waits before each attempt; empty for the documented schedule."""
+    checkers: int = 1
+    """How many identities a change of status or of a contract key takes: 1, or 2, the second of which checks it."""
     observer: Observer = UNOBSERVED
 
     def now_s(self) -> UnixSeconds:

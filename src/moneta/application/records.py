@@ -29,11 +29,14 @@ def make_record(
 ) -> bytes:
     """Return the compact JWS that says ``caller`` did ``operation`` to ``subject``; None: at the store itself.
 
-    ``registry_seq``: the key registry's position with this change in it.
+    ``registry_seq``: the key registry's position with this change in it. Of what a checker approved, ``approves`` names
+    the change, and so the record of who asked for it.
     """
-    asked_by = LOCAL_CONSOLE
+    asked_by = dict(LOCAL_CONSOLE)
     if caller is not None:
         asked_by = {"sub": caller.caller_id, "kid": caller.key_id, "jti": caller.token_id}
+        if caller.approves is not None:
+            asked_by["approves"] = caller.approves
     now = hub.now_s()
     claims = {
         "act": operation,

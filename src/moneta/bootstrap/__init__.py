@@ -7,6 +7,7 @@ nothing. What is done to the files of an embedded hub, before and beside it, is 
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -68,7 +69,8 @@ def embedded(settings: Settings, *, observer: Observer = UNOBSERVED) -> Iterator
     try:
         base_url, signer = settings.base_url or made.base_url, keyfiles.FileSigner(settings.data_dir)
         sealer = keyfiles.FileSealer(settings.data_dir)
-        yield _hub(settings, made, clock, observer, base_url=base_url, signer=signer, sealer=sealer)
+        hub = _hub(settings, made, clock, observer, base_url=base_url, signer=signer, sealer=sealer)
+        yield replace(hub, checkers=made.checkers)
     finally:
         made.close()
 
@@ -103,8 +105,9 @@ def aws(settings: Settings, *, observer: Observer = UNOBSERVED, announces: bool)
         closing.callback(made.close)
         keys = hub_secret.CachedKeys(hub_secret.HubSecret(clients.of("secretsmanager"), settings.aws.secret_id), clock)
         signer, sealer = hub_secret.SecretsManagerSigner(keys, clock), hub_secret.SecretsManagerSealer(keys)
+        hub = _hub(settings, made, clock, observer, base_url=settings.base_url, signer=signer, sealer=sealer)
         yield Serverless(
-            hub=_hub(settings, made, clock, observer, base_url=settings.base_url, signer=signer, sealer=sealer),
+            hub=replace(hub, checkers=settings.checkers),
             lines=made.lines,
             relay=made.relay,
             messages=made.messages,

@@ -15,7 +15,7 @@ IDENTITIES_DIR: Final = "identities"
 SIGNING_PERIOD_S: Final = 366 * 24 * 3600
 
 
-def create_embedded(data_dir: Path, *, base_url: str) -> None:
+def create_embedded(data_dir: Path, *, base_url: str, checkers: int = 1) -> None:
     """Make the keys and the store of a new hub, those that are not there yet: what broke off can be run again."""
     clock = SystemClock()
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -25,7 +25,7 @@ def create_embedded(data_dir: Path, *, base_url: str) -> None:
     if not (data_dir / keyfiles.SEALING_KEY_FILE).exists():
         keyfiles.FileSealer.create(data_dir)
     with suppress(FileExistsError):
-        store.EmbeddedStore.create(data_dir, base_url=base_url, clock=clock).close()
+        store.EmbeddedStore.create(data_dir, base_url=base_url, clock=clock, checkers=checkers).close()
 
 
 def stored_base_url(data_dir: Path) -> str:

@@ -50,6 +50,8 @@ CURSOR_CHARS_MAX:            Final = 512
 IDEMPOTENCY_KEY_CHARS_MAX:   Final = 255
 WEBHOOK_SECRETS_MAX:         Final = 4
 DIRECTORY_TRIES_MAX:         Final = 5
+CHECKERS_MAX:                Final = 2
+CHANGE_AGE_S_MAX:            Final = 7 * 24 * 3600
 
 CLOCK_SKEW_S:                Final = 300
 FIRST_SIGNATURE_AGE_S_MAX:   Final = 24 * 3600

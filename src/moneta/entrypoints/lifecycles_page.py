@@ -16,6 +16,7 @@ from moneta.domain.keys import KEY_LIFECYCLE
 from moneta.domain.lifecycle import Actor, Event, Lifecycle, State
 from moneta.domain.mpasses import Facts, Lock, MPass, MPassEvent, MPassStatus
 from moneta.domain.organizations import CAPABILITIES, ORGANIZATION_LIFECYCLE
+from moneta.domain.pending_changes import CHANGE_LIFECYCLE
 from moneta.domain.template_graphs import EXPIRED, state_graph
 from moneta.domain.templates import TEMPLATE_LIFECYCLE, Template
 
@@ -43,7 +44,8 @@ class Arrow:
 
 def lifecycles_page() -> str:
     """Return ``docs/lifecycles.md``."""
-    return "\n".join([*_HEAD, *_organizations(), *_keys(), *_templates(), *_mpasses(), *_contracts()]) + "\n"
+    tables = (_organizations, _keys, _templates, _changes, _mpasses, _contracts)
+    return "\n".join([*_HEAD, *(line for table in tables for line in table())]) + "\n"
 
 
 def arrows_of(table: Lifecycle[State, Event, Actor]) -> list[Arrow]:
@@ -113,6 +115,13 @@ def _templates() -> Iterator[str]:
     yield from _section("Version of a template", arrows_of(TEMPLATE_LIFECYCLE), initial=TEMPLATE_LIFECYCLE.initial)
     yield ""
     yield "A version may also begin as published. A draft and a retired version take no new contracts."
+
+
+def _changes() -> Iterator[str]:
+    title = "What waits for a second operator"
+    yield from _section(title, arrows_of(CHANGE_LIFECYCLE), initial=CHANGE_LIFECYCLE.initial)
+    yield ""
+    yield "Approved and refused by the state of then, it has failed. Who asked for it does not decide it."
 
 
 def _mpasses() -> Iterator[str]:

@@ -14,6 +14,7 @@ from moneta.adapters.aws.attributes import Item, Key, Value
 from moneta.adapters.aws.buckets import merged
 from moneta.adapters.aws.directory_changes import actions_of, failure_of
 from moneta.adapters.aws.directory_items import (
+    CHANGES_LISTING,
     COMPROMISED,
     ENDPOINT,
     HOLDER,
@@ -24,6 +25,8 @@ from moneta.adapters.aws.directory_items import (
     POSITION,
     SWEPT,
     TEMPLATES,
+    change_key,
+    change_of,
     code_name,
     endpoint_of,
     health_of,
@@ -59,6 +62,7 @@ from moneta.domain.identifiers import KeyId, MPassId, OrganizationId, RegistrySe
 from moneta.domain.keys import RegisteredKey
 from moneta.domain.mpasses import MPass, MPassStatus
 from moneta.domain.organizations import Organization, OrganizationKind, OrganizationStatus
+from moneta.domain.pending_changes import ChangeState, PendingChange
 from moneta.domain.templates import TemplateRecord
 
 Listed = TypeVar("Listed")
@@ -234,6 +238,20 @@ class DynamoDBDirectoryStore:
         found = self._listed([mpass_listing(one) for one in issuers], high=high)
         seen = ((str(one["listing_key"]), mpass_of(one)) for one in found)
         return fill_page(asked, _fitting(seen, lambda one: status in {None, one.status_at(now)}), limit)
+
+    def pending_change(self, change_id: str) -> PendingChange | None:
+        """See DirectoryStore.pending_change."""
+        item = self._db.get(Table.DIRECTORY, change_key(change_id))
+        return None if item is None else change_of(item)
+
+    def list_pending_changes(
+        self, *, state: ChangeState | None, now: UnixMillis, limit: int, cursor: str | None
+    ) -> Page[PendingChange]:
+        """See DirectoryStore.list_pending_changes."""
+        asked = ("changes", state)
+        found = self._listed([CHANGES_LISTING], high=decode_cursor(asked, cursor) or PLACE_END)
+        seen = ((str(one["listing_key"]), change_of(one)) for one in found)
+        return fill_page(asked, _fitting(seen, lambda one: state in {None, one.state_at(now)}), limit)
 
     def remembered(self, caller: OrganizationId, idempotency_key: str) -> RememberedAnswer | None:
         """See DirectoryStore.remembered."""

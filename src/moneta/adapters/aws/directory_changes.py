@@ -16,6 +16,7 @@ from moneta.adapters.aws.directory_items import (
     ENDPOINT,
     ISSUERS,
     POSITION,
+    change_item,
     code_name,
     holder_item,
     identity_item,
@@ -83,6 +84,9 @@ def actions_of(
         actions.append(_template(change.template))
     if change.identity is not None:
         actions.append(_put(identity_item(change.identity), is_new="identity"))
+    if change.pending_change is not None:
+        item = change_item(change.pending_change)
+        actions.append(_put_revision(item, change.pending_change.revision, what="pending change"))
     if change.remember is not None:
         actions.append(_remember(change.remember, lifetimes))
     return actions

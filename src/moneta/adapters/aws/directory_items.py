@@ -6,6 +6,7 @@
 | ``mpass#<id>``       | ``mpass``                              | an mPass |
 | ``templates``        | ``<name>#<version>``                   | a version |
 | ``identities``       | ``<id>``                               | an identity |
+| ``change#<id>``      | ``change``                             | a change that waits for a checker, or did |
 | ``remembered#<id>``  | ``<idempotency key>``                  | an answer to a caller |
 | ``registry``         | ``position``, ``swept``                | numbers |
 | ``compromised``      | ``<position>``                         | the key that became compromised there |
@@ -31,12 +32,14 @@ from moneta.domain.ijson import Value, parse_object
 from moneta.domain.keys import RegisteredKey
 from moneta.domain.mpasses import Facts, MPass
 from moneta.domain.organizations import Organization, OrganizationKind, OrganizationStatus
+from moneta.domain.pending_changes import ChangeState, PendingChange
 from moneta.domain.templates import TemplateRecord, TemplateStatus
 
 ORGANIZATION: Final = "organization"
 KEYS: Final = "keys"
 ENDPOINT: Final = "endpoint"
 MPASS: Final = "mpass"
+CHANGE: Final = "change"
 HOLDER: Final = "holder"
 TEMPLATES: Final = "templates"
 IDENTITIES: Final = "identities"
@@ -45,6 +48,8 @@ COMPROMISED: Final = "compromised"
 POSITION: Final[Key] = {"object": "registry", "part": "position"}
 SWEPT: Final[Key] = {"object": "registry", "part": "swept"}
 POSITION_DIGITS: Final = 15
+CHANGES_LISTING: Final = "changes"
+"""The partition of the index ``listing`` that has the changes that were asked for."""
 
 
 def organization_key(organization: OrganizationId, part: str) -> Key:
@@ -60,6 +65,11 @@ def mpass_key(mpass: MPassId) -> Key:
 def template_key(name: str, version: int) -> Key:
     """Return the key of a version of a template."""
     return {"object": TEMPLATES, "part": f"{name}#{version:010d}"}
+
+
+def change_key(change_id: str) -> Key:
+    """Return the key of a change that was asked for."""
+    return {"object": f"change#{change_id}", "part": CHANGE}
 
 
 def remembered_key(caller: OrganizationId, idempotency_key: str) -> Key:
@@ -275,6 +285,49 @@ def identity_of(item: Item) -> Identity:
     """Return the identity of an item."""
     return Identity(
         identity_id=OrganizationId(item["part"]), role=IdentityRole(item["role"]), created_at=item["created_at"]
+    )
+
+
+def change_item(change: PendingChange) -> Item:
+    """Return a change that was asked for as its item."""
+    return {
+        **change_key(change.change_id),
+        "id": change.change_id,
+        "operation": change.operation,
+        "subject": change.subject,
+        "target": to_json(change.target),
+        "members": to_json(change.members),
+        "if_match": change.if_match,
+        "asked_by": change.asked_by,
+        "asked_at": change.asked_at,
+        "state": change.decided_as,
+        "decided_by": change.decided_by,
+        "decided_at": change.decided_at,
+        "reason": change.reason,
+        "problem": change.problem,
+        "revision": change.revision,
+        "listing": CHANGES_LISTING,
+        "listing_key": time_key(change.asked_at, change.change_id),
+    }
+
+
+def change_of(item: Item) -> PendingChange:
+    """Return the change of an item."""
+    return PendingChange(
+        change_id=item["id"],
+        operation=item["operation"],
+        subject=item["subject"],
+        target={name: str(value) for name, value in _members(item["target"]).items()},
+        members=_members(item["members"]),
+        if_match=item.get("if_match"),
+        asked_by=item["asked_by"],
+        asked_at=item["asked_at"],
+        decided_as=ChangeState(item["state"]),
+        decided_by=item.get("decided_by"),
+        decided_at=item.get("decided_at"),
+        reason=item.get("reason"),
+        problem=item.get("problem"),
+        revision=item["revision"],
     )
 
 

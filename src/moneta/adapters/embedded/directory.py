@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 
 import apsw
 
-from moneta.adapters.embedded.cursors import Filter, bad_cursor, make_cursor, read_cursor
+from moneta.adapters.embedded.cursors import Filter, Place, bad_cursor, make_cursor, read_cursor
 from moneta.adapters.embedded.database import Database, row, rows, value
 from moneta.adapters.embedded.directory_changes import apply_change, put_remembered
 from moneta.adapters.embedded.directory_rows import (
@@ -18,6 +18,7 @@ from moneta.adapters.embedded.directory_rows import (
     decode_key,
     decode_mpass,
     decode_organization,
+    decode_pending_change,
     decode_secrets,
     decode_template,
 )
@@ -27,9 +28,10 @@ from moneta.application.ports import DirectoryChange, Endpoint, Identity, Page, 
 from moneta.domain.endpoints import EndpointHealth, EndpointStatus
 from moneta.domain.identifiers import KeyId, MPassId, OrganizationId, RegistrySeq, UnixMillis
 from moneta.domain.keys import RegisteredKey
-from moneta.domain.limits import CACHE_ENTRIES_MAX
+from moneta.domain.limits import CACHE_ENTRIES_MAX, CHANGE_AGE_S_MAX
 from moneta.domain.mpasses import MPass, MPassStatus
 from moneta.domain.organizations import Organization, OrganizationKind, OrganizationStatus
+from moneta.domain.pending_changes import ChangeState, PendingChange
 from moneta.domain.templates import TemplateRecord
 
 Id = TypeVar("Id")
@@ -167,6 +169,29 @@ class SQLiteDirectoryStore:
             found = [decode_mpass(one) for one in rows(connection, _MPASSES.format(condition=condition), bindings)]
         return _page(found, limit, lambda last: make_cursor(last.issued_at, last.mpass_id, filters=filters))
 
+    def pending_change(self, change_id: str) -> PendingChange | None:
+        """See DirectoryStore.pending_change."""
+        with self._database.read() as connection:
+            found = row(connection, f"{_PENDING} WHERE change_id = ?", (change_id,))
+        return None if found is None else decode_pending_change(found)
+
+    def list_pending_changes(
+        self, *, state: ChangeState | None, now: UnixMillis, limit: int, cursor: str | None
+    ) -> Page[PendingChange]:
+        """See DirectoryStore.list_pending_changes."""
+        filters = ("pending_changes", state)
+        with self._database.read() as connection:
+            after = 2**63 - 1 if cursor is None else _change_number(connection, read_cursor(cursor, filters=filters))
+            bindings = {
+                "after": after,
+                "state": ChangeState.AWAITING if state is ChangeState.EXPIRED else state,
+                "is_expired": {ChangeState.EXPIRED: 1, ChangeState.AWAITING: 0}.get(state) if state else None,
+                "expired_at": now - CHANGE_AGE_S_MAX * 1000,
+                "limit": limit + 1,
+            }
+            found = [decode_pending_change(one) for one in rows(connection, _PENDING_CHANGES, bindings)]
+        return _page(found, limit, lambda last: make_cursor(last.asked_at, last.change_id, filters=filters))
+
     def remembered(self, caller: OrganizationId, idempotency_key: str) -> RememberedAnswer | None:
         """See DirectoryStore.remembered."""
         with self._database.read() as connection:
@@ -265,6 +290,13 @@ WHERE kind = :kind AND (:code IS NULL OR code = :code) AND (:status IS NULL OR s
     AND (created_at, organization) < (:at, :ref)
 ORDER BY created_at DESC, organization DESC LIMIT :limit
 """
+_PENDING: Final = "SELECT change_id, state, asked_at, revision, data FROM pending_changes"
+_PENDING_CHANGES: Final = f"""
+{_PENDING}
+WHERE change < :after AND (:state IS NULL OR state = :state)
+    AND (:is_expired IS NULL OR (asked_at <= :expired_at) = :is_expired)
+ORDER BY change DESC LIMIT :limit
+"""
 _MPASS: Final = """
 SELECT pass.name, number, issuer.name, issued_at, expires_at, revision, data
 FROM names AS pass JOIN mpasses ON mpass = pass.ref JOIN names AS issuer ON issuer.ref = mo
@@ -296,6 +328,14 @@ def _after(connection: apsw.Connection, cursor: str | None, filters: Sequence[Fi
     if ref is None:
         raise bad_cursor()
     return place.at, ref
+
+
+def _change_number(connection: apsw.Connection, place: Place) -> int:
+    """Return the number of the change that a page ended with."""
+    number = value(connection, "SELECT change FROM pending_changes WHERE change_id = ?", (place.name,))
+    if number is None:
+        raise bad_cursor()
+    return int(number)
 
 
 def _page(found: Sequence[Item], limit: int, cursor_of: Callable[[Item], str]) -> Page[Item]:

@@ -14,6 +14,7 @@ from moneta.adapters.embedded.directory_rows import (
     encode_mpass,
     encode_organization,
     encode_secrets,
+    pending_change_columns,
     template_columns,
 )
 from moneta.adapters.embedded.endpoint_health import enable_endpoint
@@ -95,6 +96,9 @@ def _check_as_read(connection: apsw.Connection, change: DirectoryChange) -> None
     if change.identity is not None:
         known = value(connection, "SELECT 1 FROM identities WHERE identity_id = ?", (change.identity.identity_id,))
         _check_absent("identity", known)
+    if change.pending_change is not None:
+        stored = value(connection, _PENDING_REVISION, (change.pending_change.change_id,))
+        _check_revision("pending change", stored or 0, change.pending_change.revision)
     if change.remember is not None:
         remembered = (change.remember.caller, change.remember.idempotency_key)
         _check_absent("Idempotency-Key", value(connection, _REMEMBERED, remembered))
@@ -102,6 +106,7 @@ def _check_as_read(connection: apsw.Connection, change: DirectoryChange) -> None
 
 
 _ORGANIZATION_REVISION: Final = "SELECT revision FROM organizations JOIN names ON ref = organization WHERE name = ?"
+_PENDING_REVISION: Final = "SELECT revision FROM pending_changes WHERE change_id = ?"
 _REMEMBERED: Final = "SELECT 1 FROM remembered WHERE caller = ? AND idempotency_key = ?"
 
 
@@ -165,6 +170,8 @@ def _write_others(writing: Writing, change: DirectoryChange) -> None:
     if change.identity is not None:
         identity = (change.identity.identity_id, change.identity.role, change.identity.created_at)
         writing.connection.execute("INSERT INTO identities (identity_id, role, created_at) VALUES (?, ?, ?)", identity)
+    if change.pending_change is not None:
+        writing.connection.execute(_PUT_PENDING, pending_change_columns(change.pending_change))
     if change.remember is not None:
         put_remembered(writing.connection, change.remember)
 
@@ -232,6 +239,10 @@ _PUT_MPASS: Final = """
 INSERT INTO mpasses (mpass, number, mo, standing, issued_at, expires_at, revision, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (mpass) DO UPDATE SET standing = excluded.standing, expires_at = excluded.expires_at,
     revision = excluded.revision, data = excluded.data
+"""
+_PUT_PENDING: Final = """
+INSERT INTO pending_changes (change_id, state, asked_at, revision, data) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (change_id) DO UPDATE SET state = excluded.state, revision = excluded.revision, data = excluded.data
 """
 _PUT_TEMPLATE: Final = """
 INSERT INTO templates (name, version, description, payload, sha256, status, created_at, revision)

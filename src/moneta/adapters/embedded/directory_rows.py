@@ -16,6 +16,7 @@ from moneta.domain.ijson import NumberText, Value
 from moneta.domain.keys import RegisteredKey
 from moneta.domain.mpasses import Facts, MPass
 from moneta.domain.organizations import Organization, OrganizationKind, OrganizationStatus
+from moneta.domain.pending_changes import ChangeState, PendingChange
 from moneta.domain.templates import TemplateRecord, TemplateStatus
 
 NUMBER_TEXT: Final = 1
@@ -35,6 +36,21 @@ class _Organization(msgspec.Struct, array_like=True, frozen=True):
     services: tuple[str, ...]
     industries: tuple[str, ...]
     policies: JSONObject
+
+
+class _PendingChange(msgspec.Struct, array_like=True, frozen=True):
+    """What the columns of a pending change's row do not hold."""
+
+    operation: str
+    subject: str
+    target: dict[str, str]
+    members: JSONObject
+    if_match: int | None
+    asked_by: OrganizationId
+    decided_by: OrganizationId | None
+    decided_at: UnixMillis | None
+    reason: str | None
+    problem: bytes | None
 
 
 class _MPass(msgspec.Struct, array_like=True, frozen=True):
@@ -67,6 +83,7 @@ def _from_extension(code: int, data: memoryview) -> NumberText:
 _encoder: Final = msgspec.msgpack.Encoder()
 _organizations: Final = msgspec.msgpack.Decoder(_Organization, ext_hook=_from_extension)
 _mpasses: Final = msgspec.msgpack.Decoder(_MPass, ext_hook=_from_extension)
+_pending_changes: Final = msgspec.msgpack.Decoder(_PendingChange, ext_hook=_from_extension)
 _keys: Final = msgspec.msgpack.Decoder(RegisteredKey)
 _secrets: Final = msgspec.msgpack.Decoder(tuple[WebhookSecret, ...])
 
@@ -184,6 +201,45 @@ def decode_template(found: Row) -> TemplateRecord:
         sha256=sha256,
         status=TemplateStatus(status),
         created_at=created_at,
+        revision=revision,
+    )
+
+
+def pending_change_columns(change: PendingChange) -> tuple[str | int | bytes, ...]:
+    """Return the row of a pending change."""
+    rest = _PendingChange(
+        operation=change.operation,
+        subject=change.subject,
+        target=dict(change.target),
+        members=_packed(change.members),
+        if_match=change.if_match,
+        asked_by=change.asked_by,
+        decided_by=change.decided_by,
+        decided_at=change.decided_at,
+        reason=change.reason,
+        problem=change.problem,
+    )
+    return (change.change_id, change.decided_as, change.asked_at, change.revision, _encoder.encode(rest))
+
+
+def decode_pending_change(found: Row) -> PendingChange:
+    """Return the change of a row that ``pending_change_columns`` made."""
+    change_id, state, asked_at, revision, data = found
+    rest = _pending_changes.decode(data)
+    return PendingChange(
+        change_id=change_id,
+        operation=rest.operation,
+        subject=rest.subject,
+        target=rest.target,
+        members=rest.members,
+        if_match=rest.if_match,
+        asked_by=rest.asked_by,
+        asked_at=asked_at,
+        decided_as=ChangeState(state),
+        decided_by=rest.decided_by,
+        decided_at=rest.decided_at,
+        reason=rest.reason,
+        problem=rest.problem,
         revision=revision,
     )
 

@@ -53,6 +53,16 @@ ALTER TABLE endpoints ADD COLUMN disabled_reason TEXT;
 ALTER TABLE endpoints ADD COLUMN failing_since INTEGER;
 UPDATE endpoints SET disabled_reason = 'gone' WHERE disabled_at IS NOT NULL;
 
+CREATE TABLE pending_changes (
+    change INTEGER PRIMARY KEY,
+    change_id TEXT NOT NULL UNIQUE,
+    state TEXT NOT NULL,
+    asked_at INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    data BLOB NOT NULL
+) STRICT;
+INSERT INTO meta (name, value) VALUES ('checkers', 1);
+
 CREATE INDEX contracts_parties_status ON contracts (mo, publisher, status, received_at) WHERE mo IS NOT NULL;
 """
 

@@ -207,6 +207,14 @@ CREATE TABLE templates (
 ) STRICT;
 CREATE TABLE identities (identity_id TEXT PRIMARY KEY, role TEXT NOT NULL, created_at INTEGER NOT NULL)
     STRICT, WITHOUT ROWID;
+CREATE TABLE pending_changes (
+    change INTEGER PRIMARY KEY,
+    change_id TEXT NOT NULL UNIQUE,
+    state TEXT NOT NULL,
+    asked_at INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    data BLOB NOT NULL
+) STRICT;
 CREATE TABLE remembered (
     caller TEXT NOT NULL,
     idempotency_key TEXT NOT NULL,
@@ -218,7 +226,7 @@ CREATE TABLE remembered (
 """
 
 
-def create_tables(connection: apsw.Connection, *, base_url: str) -> None:
+def create_tables(connection: apsw.Connection, *, base_url: str, checkers: int = 1) -> None:
     """Make every table, in the transaction that is open.
 
     Raises:
@@ -233,6 +241,7 @@ def create_tables(connection: apsw.Connection, *, base_url: str) -> None:
         "directory_version": 0,
         "registry_position": 0,
         "swept_to": 0,
+        "checkers": checkers,
     }
     connection.executemany("INSERT INTO meta (name, value) VALUES (?, ?)", list(meta.items()))
 

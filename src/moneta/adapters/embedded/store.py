@@ -46,7 +46,7 @@ class EmbeddedStore:
     retention: SQLiteRetentionStore
 
     @classmethod
-    def create(cls, data_dir: Path, *, base_url: str, clock: Clock) -> Self:
+    def create(cls, data_dir: Path, *, base_url: str, clock: Clock, checkers: int = 1) -> Self:
         """Make the store of a new hub, and the directory if there is none, for its owner's eyes only.
 
         Raises:
@@ -59,7 +59,7 @@ class EmbeddedStore:
         store = cls._on(path, clock)
         try:
             with store.database.write() as connection:
-                create_tables(connection, base_url=base_url)
+                create_tables(connection, base_url=base_url, checkers=checkers)
         except BaseException:
             store.close()
             raise
@@ -102,6 +102,12 @@ class EmbeddedStore:
         """The hub's base URL, as it was recorded last."""
         with self.database.read() as connection:
             return str(get_meta(connection, "base_url"))
+
+    @property
+    def checkers(self) -> int:
+        """How many identities a change takes that needs a checker (``Hub.checkers``)."""
+        with self.database.read() as connection:
+            return int(get_meta(connection, "checkers"))
 
     def set_base_url(self, base_url: str) -> None:
         """Record the base URL."""

@@ -1,6 +1,7 @@
 """What the commands about a hub on AWS do."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from moneta import bootstrap
@@ -13,18 +14,19 @@ from moneta.entrypoints.cli.failures import CommandError
 from moneta.settings import AwsSettings, Settings, StoreKind
 
 
-def initialize(aws: AwsSettings, *, base_url: str, operator: str, key_file: Path) -> list[str]:
+def initialize(aws: AwsSettings, *, base_url: str, key_files: Mapping[str, Path]) -> list[str]:
     """Bring a hub that was deployed to where it can be used, and return what there is to know of its keys.
 
-    Keys first, then templates, then the operator: each is made unless it is there, so that what broke off can be run
-    again.
+    ``key_files``: that of each identity, whose name is that of its role. Keys first, then templates, then identities:
+    each is made unless it is there, so that what broke off can be run again.
     """
     deployment.check(aws, has_keys=False)
     made = deployment.make_keys(aws, base_url=base_url).key
     settings = Settings(data_dir=Path(), base_url=base_url, store=StoreKind.AWS, aws=aws)
     with bootstrap.opened(settings) as hub:
         publish_built_ins(hub, bootstrap.builtin_template_payloads())
-        _add_operator(hub, OrganizationId(operator), key_file)
+        for name, key_file in key_files.items():
+            _add_identity(hub, OrganizationId(name), IdentityRole(name), key_file)
     return [f"hub key {made.public.key_id}", f"root certificate {hashlib.sha256(made.certificates[-1]).hexdigest()}"]
 
 
@@ -35,12 +37,12 @@ def rotate_key(aws: AwsSettings, *, base_url: str | None, is_compromised: bool) 
     return [f"hub key {rotation.key.public.key_id}", f"signs from {rotation.key.not_before} (Unix seconds); {found}"]
 
 
-def _add_operator(hub: Hub, operator: OrganizationId, key_file: Path) -> None:
-    """Add the operator with the key in its file, which is made first, unless it is there with that key."""
-    if not any(one.identity_id == operator for one in hub.directory.identities()):
+def _add_identity(hub: Hub, identity_id: OrganizationId, role: IdentityRole, key_file: Path) -> None:
+    """Add an identity with the key in its file, which is made first, unless it is there with that key."""
+    if not any(one.identity_id == identity_id for one in hub.directory.identities()):
         key = deployment.identity_key(key_file).public
-        identities.add_identity(hub, identity_id=operator, role=IdentityRole.OPERATOR, key=key)
+        identities.add_identity(hub, identity_id=identity_id, role=role, key=key)
         return
-    known = hub.directory.keys_of([operator], is_fresh=True).get(operator, {})
+    known = hub.directory.keys_of([identity_id], is_fresh=True).get(identity_id, {})
     if not key_file.exists() or deployment.identity_key(key_file).public.key_id not in known:
-        raise CommandError(f"{operator} is there with another key than {key_file}; name the file that has it")
+        raise CommandError(f"{identity_id} is there with another key than {key_file}; name the file that has it")

@@ -8,6 +8,7 @@ import typer
 from moneta.entrypoints.cli.options import Endpoint, TablePrefix, checked_base_url, examples
 
 OPERATOR = "operator"
+CHECKER = "checker"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -16,7 +17,8 @@ def add_to(app: typer.Typer) -> None:
     aws.command(
         "init",
         epilog=examples(
-            "moneta aws init --table-prefix moneta-prod- --base-url https://hub.example --operator-key operator.pem",
+            "moneta aws init --table-prefix moneta-prod- --base-url https://hub.example --operator-key operator.pem "
+            "--checker-key checker.pem",
             "moneta aws init --local --endpoint http://127.0.0.1:4566 --table-prefix moneta-local- "
             "--base-url http://127.0.0.1:8080 --operator-key operator.pem",
         ),
@@ -47,13 +49,21 @@ def init(
         Path,
         typer.Option(metavar="FILE", help="The operator's private key: made unless it is there.", show_default=False),
     ],
+    checker_key: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The private key of a checker, who approves what the operator asks: made unless it is there. A hub is "
+            "deployed with two, unless its parameter Checkers is 1.",
+        ),
+    ] = None,
     endpoint: Endpoint = None,
     table_prefix: TablePrefix = None,
     local: Annotated[
         bool, typer.Option("--local", help="For emulators: make the tables, queues, secret and root key too.")
     ] = False,
 ) -> None:
-    """Make what a hub that was just deployed lacks: its keys, an operator, and the built-in templates.
+    """Make what a hub that was just deployed lacks: its keys, its own people, and the built-in templates.
 
     What is there stays as it is, so it can be run again, and has to be if it broke off.
     """
@@ -63,7 +73,8 @@ def init(
     if local:
         deployment.make_local_resources(endpoint_url=endpoint, table_prefix=table_prefix)
     found = deployment.find(endpoint_url=endpoint, table_prefix=table_prefix)
-    for line in aws.initialize(found, base_url=base_url, operator=OPERATOR, key_file=operator_key):
+    people = {OPERATOR: operator_key} | ({} if checker_key is None else {CHECKER: checker_key})
+    for line in aws.initialize(found, base_url=base_url, key_files=people):
         typer.echo(line)
 
 

@@ -16,12 +16,12 @@ from moneta.settings import Settings
 from moneta.signing.keys import PublicKey, parse_public_jwk
 
 
-def initialize(data_dir: Path, *, base_url: str, operator: str) -> str:
+def initialize(data_dir: Path, *, base_url: str, operator: str, checkers: int = 1) -> str:
     """Make a new hub in ``data_dir``, and return the thumbprint of Moneta's key.
 
     What broke off can be run again: it makes what is not there yet.
     """
-    data_directory.create_embedded(data_dir, base_url=base_url)
+    data_directory.create_embedded(data_dir, base_url=base_url, checkers=checkers)
     with bootstrap.embedded(Settings(data_dir=data_dir)) as hub:
         if hub.directory.identities():
             raise CommandError(f"{data_dir} holds a hub already; start it with: moneta up --data {data_dir}")

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
+from moneta.domain.limits import CHECKERS_MAX
 from moneta.entrypoints.cli.options import (
+    Checkers,
     DataDir,
     Endpoint,
     KeepAnswers,
@@ -54,7 +56,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
     identity = typer.Typer(help="The hub's own people: operators, checkers, auditors.", no_args_is_help=True)
     identity.command("add", epilog=examples("moneta identity add --data hub --role auditor --id anna"))(add_identity)
-    app.command("init", epilog=examples("moneta init --data hub"))(init)
+    app.command("init", epilog=examples("moneta init --data hub", "moneta init --data hub --checkers 2"))(init)
     app.command(
         "up",
         epilog=examples(
@@ -85,12 +87,15 @@ def init(
             "--base-url", metavar="URL", callback=checked_base_url, help="Recorded until `moneta up` records its own."
         ),
     ] = f"http://{HOST_DEFAULT}:{PORT_DEFAULT}",
+    checkers: Checkers = 1,
 ) -> None:
     """Make a new hub: its store, Moneta's key, an operator with a key, and the built-in templates."""
     from moneta.entrypoints.cli import hub  # noqa: PLC0415  # see the package's docstring
 
-    hub_key = hub.initialize(data, base_url=base_url, operator=OPERATOR)
+    hub_key = hub.initialize(data, base_url=base_url, operator=OPERATOR, checkers=checkers)
     typer.echo(f"hub key {hub_key}")
+    if checkers > 1:
+        typer.echo(f"the second of two: moneta identity add --data {data} --role checker", err=True)
     typer.echo(f"made {data}. Next: moneta up --data {data}", err=True)
 
 
@@ -137,6 +142,17 @@ def up(
     ] = StoreKind.EMBEDDED,
     endpoint: Endpoint = None,
     table_prefix: TablePrefix = None,
+    checkers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=CHECKERS_MAX,
+            metavar="N",
+            envvar="MONETA_CHECKERS",
+            help="With --store aws: how many of the hub's own people a change of status or contract key takes; 1 if "
+            "not given. An embedded store has what `moneta init` was told.",
+        ),
+    ] = None,
 ) -> None:
     """Serve the hub, until SIGTERM or Ctrl-C. Prints one line, `ready <base URL>`, when it takes requests."""
     from moneta.entrypoints.supervisor import supervise  # noqa: PLC0415  # see the package's docstring
@@ -161,6 +177,7 @@ def up(
         trace_ratio=trace_ratio,
         store=store,
         aws=_aws_settings(endpoint, table_prefix) if store is StoreKind.AWS else None,
+        checkers=checkers or 1,
     ).with_days(keep_days(deliveries=keep_deliveries, dead=keep_dead, events=keep_events, answers=keep_answers))
     _ = settings.retention  # said here, and not by the process that would die of it
     for path in (settings.tls_cert, settings.tls_key):

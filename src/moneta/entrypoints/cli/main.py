@@ -6,7 +6,14 @@ from typing import Final
 
 import typer
 
-from moneta.entrypoints.cli import aws_commands, hub_commands, operations_commands, party_commands, reading_commands
+from moneta.entrypoints.cli import (
+    aws_commands,
+    change_commands,
+    hub_commands,
+    operations_commands,
+    party_commands,
+    reading_commands,
+)
 from moneta.entrypoints.cli.failures import FAILED, explanation
 
 HELP: Final = "Moneta Core: the trusted hub between membership organizations and publishers."
@@ -29,7 +36,7 @@ def make_app() -> typer.Typer:
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
     )
-    for module in (hub_commands, operations_commands, party_commands, reading_commands, aws_commands):
+    for module in (hub_commands, operations_commands, party_commands, reading_commands, change_commands, aws_commands):
         module.add_to(app)
     return app
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import typer
 
 from moneta.domain.limits import (
+    CHECKERS_MAX,
     KEEP_ANSWERS_DAYS,
     KEEP_DAYS_MAX,
     KEEP_DEAD_DAYS,
@@ -63,6 +64,17 @@ TablePrefix = Annotated[
         metavar="TEXT",
         envvar=AWS_VARIABLES["table_prefix"],
         help="What the names of tables, queues and keys on AWS begin with: the stack's name and a hyphen.",
+    ),
+]
+
+Checkers = Annotated[
+    int,
+    typer.Option(
+        "--checkers",
+        min=1,
+        max=CHECKERS_MAX,
+        metavar="N",
+        help="How many of the hub's own people a change of status or contract key takes; with 2, one checks the other.",
     ),
 ]
 

@@ -14,6 +14,7 @@ from moneta.application import templates as template_registry
 from moneta.application.authenticate import Caller, CallerRole
 from moneta.application.dead_letters import list_dead_letters
 from moneta.application.documents import Document, to_json
+from moneta.application.pending_changes import list_changes, read_change
 from moneta.application.ports import Hub
 from moneta.domain.identifiers import MONETA, ContractId, EventId, KeyId
 from moneta.entrypoints.cli.options import TOKEN_VARIABLE
@@ -79,6 +80,17 @@ def templates(where: Place, filters: Filters) -> bytes:
     return _read(
         where, "/templates", filters, lambda hub, given: template_registry.list_templates(hub, AT_THE_STORE, given)
     )
+
+
+def changes(where: Place, filters: Filters) -> bytes:
+    """Return what ``GET /changes`` answers."""
+    return _read(where, "/changes", filters, lambda hub, given: list_changes(hub, AT_THE_STORE, given))
+
+
+def change(where: Place, change_id: str) -> bytes:
+    """Return what ``GET /changes/{id}`` answers."""
+    path = f"/changes/{quote(change_id, safe='')}"
+    return _read(where, path, {}, lambda hub, _: read_change(hub, AT_THE_STORE, change_id))
 
 
 def _read(where: Place, path: str, filters: Filters, query: Query) -> bytes:

@@ -13,6 +13,7 @@ CONTRACTS: Final = ("contract_id", "status", "template_id", "version", "received
 DELIVERIES: Final = ("webhook_id", "type", "contract_id", "organization_id", "status", "owed_at", "attempts")
 DEAD_LETTERS: Final = ("id", "source", "event_id", "contract_id", "tries", "died_at", "reason")
 TEMPLATES: Final = ("template_name", "version", "status", "is_latest", "created_at", "sha256")
+CHANGES: Final = ("id", "state", "operation", "subject", "asked_by", "asked_at", "expires_at")
 TIMES: Final = frozenset({"timestamp", "time"})
 
 Row = Mapping[str, Any]  # A JSON document, which only its own page in the docs describes.

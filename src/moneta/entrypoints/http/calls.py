@@ -62,6 +62,7 @@ log = structlog.get_logger()
 THREADS: Final = 4
 UNAUTHORIZED: Final = 401
 _VERSION: Final = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
+CHANGE_PATH: Final = "/changes/{change_id}"
 REPLAYED: Final[AnswerHeaders] = ((b"idempotency-replayed", b"true"),)
 
 
@@ -121,8 +122,9 @@ class Route:
 
     ``request``: the shapes that a JSON body may have. ``location`` of a 201: the path of what was made, from the names
     of the path and the members of the answer. ``is_revised``: the answer has an ``ETag``. ``is_deferred``: it is kept
-    durably, and the worker does it: 202. ``problems``: the codes that this call can give beyond those that follow from
-    the other columns.
+    durably, and the worker does it: 202. ``may_wait``: where two operators are configured it may be kept for the
+    second, and is answered 202 with the change's id. ``problems``: the codes that this call can give beyond those that
+    follow from the other columns.
     """
 
     method: str
@@ -139,6 +141,7 @@ class Route:
     is_idempotent: bool = False
     location: str | None = None
     is_deferred: bool = False
+    may_wait: bool = False
     problems: tuple[type[Refused], ...] = ()
 
     @property
@@ -293,6 +296,8 @@ def _read_content(route: Route, headers: Headers, body: bytes | Refused) -> tupl
 
 
 def _document_answer(route: Route, path: Mapping[str, str], document: Document) -> Answer:
+    if document.change_id is not None and route.may_wait:
+        return _waiting_answer(document)
     headers: AnswerHeaders = ()
     if document.revision is not None:
         headers += ((b"etag", f'"{document.revision}"'.encode("ascii")),)
@@ -301,3 +306,9 @@ def _document_answer(route: Route, path: Mapping[str, str], document: Document) 
     if document.is_replay:
         headers += REPLAYED
     return Answer(status=route.status, body=to_json(document.body), headers=headers)
+
+
+def _waiting_answer(document: Document) -> Answer:
+    replayed = REPLAYED if document.is_replay else ()
+    place = CHANGE_PATH.format(change_id=document.change_id).encode("ascii")
+    return Answer(status=202, body=to_json(document.body), headers=((b"location", place), *replayed))

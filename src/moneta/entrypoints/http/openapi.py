@@ -23,6 +23,7 @@ from moneta.domain.errors import Refused
 from moneta.domain.limits import CURSOR_CHARS_MAX, IDEMPOTENCY_KEY_CHARS_MAX, LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX
 from moneta.domain.mpasses import MPassStatus
 from moneta.domain.organizations import OrganizationKind, OrganizationStatus
+from moneta.domain.pending_changes import ChangeState
 from moneta.domain.templates import TemplateStatus
 from moneta.entrypoints import event_exchange
 from moneta.entrypoints.answers import JSON, PROBLEM
@@ -53,6 +54,7 @@ PATH_PARAMETERS: Final[Mapping[str, tuple[Node, str]]] = {
     "organization_id": (UUID, "The organization's id."),
     "kid":             ({"type": "string", "pattern": "^[A-Za-z0-9_-]{43}$"}, "The key's RFC 7638 thumbprint."),
     "mpass_id":        (UUID, "The mPass's id."),
+    "change_id":       (UUID, "The change's id."),
     "name":            (TEXT, "The template's name."),
     "version":         ({"type": "integer", "minimum": 1}, "The template's version."),
     "code":            (TEXT, "The problem's code."),
@@ -67,6 +69,7 @@ QUERY_PARAMETERS: Final[Mapping[str, tuple[Node, str]]] = {
     "received_to":   (SECONDS, "Received at this Unix second or earlier."),
     "mic":           (CODE, "Only the membership organization with this code."),
     "mpc":           (CODE, "Only the publisher with this code."),
+    "state":         ({"type": "string", "enum": list(ChangeState)}, "Only those in this state."),
     "status":        (TEXT, "Only those of this status."),
     "limit":         ({"type": "integer", "minimum": 1, "maximum": LIST_LIMIT_MAX, "default": LIST_LIMIT_DEFAULT}, "The most items of a page."),  # noqa: E501  # one row a fact
     "cursor":        ({"type": "string", "minLength": 1, "maxLength": CURSOR_CHARS_MAX}, "`next_cursor` of the page before."),  # noqa: E501  # one row a fact
@@ -173,9 +176,10 @@ def event_problems() -> ProblemClasses:
 
 def _shapes() -> list[type[msgspec.Struct]]:
     of_calls: list[type[msgspec.Struct]] = [shape for route in ROUTES for shape in (route.answer, *route.request)]
+    of_waiting: list[type[msgspec.Struct]] = [schemas.ChangeAsked]
     of_open_routes = [route.answer for route in OPEN_ROUTES if route.answer is not None]
     of_events: list[type[msgspec.Struct]] = [schemas.ContractEvent, schemas.ActEvent, schemas.EventAccepted]
-    return [schemas.Problem, *of_events, *of_calls, *of_open_routes]
+    return [schemas.Problem, *of_events, *of_calls, *of_waiting, *of_open_routes]
 
 
 def _event_operation() -> Node:
@@ -206,8 +210,16 @@ def _call_operation(route: Route) -> Node:
     if route.body is not NO_BODY:
         shape = _one_of(route.request) if route.body is JSON_BODY else TEXT
         operation["requestBody"] = _request_body(route.body.media_types, shape)
-    operation["responses"] = {str(route.status): answer, **_problem_answers(call_problems(route))}
+    operation["responses"] = {str(route.status): answer, **_waiting(route), **_problem_answers(call_problems(route))}
     return operation
+
+
+def _waiting(route: Route) -> Node:
+    """Return the answer of a call that was kept for a second operator, if it can be."""
+    if not route.may_wait:
+        return {}
+    headers = ("Location", *(("Idempotency-Replayed",) if route.is_idempotent else ()), *RATE_LIMIT)
+    return {"202": _json_answer(schemas.ChangeAsked, "Kept until a second operator decides it.", headers)}
 
 
 def _open_operation(route: OpenRoute) -> Node:

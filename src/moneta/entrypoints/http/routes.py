@@ -8,11 +8,13 @@ no token (``open_routes``).
 from typing import Final
 
 from moneta.application import (
+    checked,
     dead_letters,
     endpoint_tests,
     mpasses,
     organization_keys,
     organizations,
+    pending_changes,
     queries,
     redelivery,
     templates,
@@ -22,7 +24,7 @@ from moneta.application.access import Operation
 from moneta.domain import errors
 from moneta.domain.identifiers import ContractId, EventId, KeyId, MPassId, WebhookId
 from moneta.entrypoints.http import schemas
-from moneta.entrypoints.http.calls import JSON_BODY, YAML_BODY, Route
+from moneta.entrypoints.http.calls import CHANGE_PATH, JSON_BODY, YAML_BODY, Route
 
 PAGE: Final = ("limit", "cursor")
 KEY_FAULTS: Final = (errors.WeakKeyError, errors.InvalidProofError, errors.KeyTakenError, errors.MalformedJWSError)
@@ -180,6 +182,7 @@ ROUTES: Final = (
         body=JSON_BODY,
         request=(schemas.OrganizationStatusChange,),
         is_conditional=True,
+        may_wait=True,
         problems=NO_WAY,
     ),
     Route(
@@ -200,6 +203,7 @@ ROUTES: Final = (
         request=(schemas.NewKey,),
         is_idempotent=True,
         location="/organizations/{kind}/{organization_id}",
+        may_wait=True,
         problems=(*KEY_FAULTS, *NO_WAY),
     ),
     Route(
@@ -220,6 +224,7 @@ ROUTES: Final = (
         body=JSON_BODY,
         request=(schemas.KeyStatusChange,),
         is_conditional=True,
+        may_wait=True,
         problems=NO_WAY,
     ),
     Route(
@@ -304,6 +309,37 @@ ROUTES: Final = (
         request=(schemas.MPassStatusChange,),
         is_conditional=True,
         problems=NO_WAY,
+    ),
+    # What waits for a second operator.
+    Route(
+        method="GET",
+        path="/changes",
+        operation=Operation.LIST_CHANGES,
+        summary="What operators asked for that takes two of them, newest first",
+        use_case=lambda call: pending_changes.list_changes(call.hub, call.caller, call.parameters),
+        answer=schemas.ChangePage,
+        query=("state", *PAGE),
+    ),
+    Route(
+        method="GET",
+        path=CHANGE_PATH,
+        operation=Operation.READ_CHANGE,
+        is_revised=True,
+        summary="What an operator asked for, and what became of it",
+        use_case=lambda call: pending_changes.read_change(call.hub, call.caller, call.path["change_id"]),
+        answer=schemas.ChangeDocument,
+    ),
+    Route(
+        method="PUT",
+        path=CHANGE_PATH,
+        operation=Operation.DECIDE_CHANGE,
+        summary="Approve what another asked for, which does it, or refuse it",
+        use_case=lambda call: checked.decide_change(call.hub, call.caller, call.path["change_id"], call.members),
+        answer=schemas.ChangeDocument,
+        body=JSON_BODY,
+        request=(schemas.ChangeDecision,),
+        is_revised=True,
+        problems=(*NO_WAY, *KEY_FAULTS, errors.PreconditionFailedError),
     ),
     # Templates.
     Route(

@@ -492,6 +492,49 @@ class MPassPage(Struct, forbid_unknown_fields=True):
     next_cursor: str | None
 
 
+# What waits for a second operator.
+
+
+class ChangeAsked(Struct, forbid_unknown_fields=True):
+    """What was asked takes two: it is kept until another identity decides it."""
+
+    change: OrgId
+    state: Literal["awaiting_checker"]
+
+
+class ChangeDecision(Struct, forbid_unknown_fields=True):
+    """What another identity than the asker says to it."""
+
+    decision: Literal["approve", "refuse"]
+    reason: Reason | UnsetType = UNSET
+
+
+class ChangeDocument(Struct, forbid_unknown_fields=True):
+    """What was asked for, by whom, and what became of it; ``problem``: why the state of then said no to it."""
+
+    id: OrgId
+    state: Literal["awaiting_checker", "approved", "refused", "failed", "expired"]
+    operation: str
+    subject: str
+    target: Annotated[dict[str, str], Meta(description="what the call's path named")]
+    members: Annotated[dict[str, Any], Meta(description="the call's body")]
+    if_match: int | None
+    asked_by: ChosenId
+    asked_at: Seconds
+    expires_at: Seconds
+    decided_by: ChosenId | None
+    decided_at: Seconds | None
+    reason: str | None
+    problem: Problem | None
+
+
+class ChangePage(Struct, forbid_unknown_fields=True):
+    """A page of what was asked for, newest first."""
+
+    items: list[ChangeDocument]
+    next_cursor: str | None
+
+
 # Templates.
 
 
