@@ -12,9 +12,11 @@ from moneta.domain.limits import CHANGE_AGE_S_MAX
 from moneta.domain.mpasses import MPassStatus
 from moneta.domain.organizations import OrganizationKind, OrganizationStatus
 from moneta.domain.pending_changes import ChangeEvent, ChangeState
+from moneta.domain.status_places import ListedStatus, StatusPlace
 from moneta.domain.templates import TemplateStatus
 from tests.conformance.builders import (
     MO,
+    MPASS,
     NOW,
     NOW_S,
     PUBLISHER,
@@ -448,6 +450,81 @@ def test_a_cursor_of_another_list_of_changes_is_refused(waiting):
             list_changes(waiting, cursor=bad)
     with pytest.raises(InvalidParameterError):
         list_changes(waiting, ChangeState.AWAITING, cursor=cursor)
+
+
+# Status lists.
+def take(store, count=1, *, mo=MO, secret=b"first"):
+    return store.directory.take_status_positions(mo, count, sealed_secret=secret)
+
+
+def placed(mpass_id=MPASS, index=7, *, list_number=0, **more):
+    return mpass(mpass_id, status_place=StatusPlace(list_number=list_number, index=index), **more)
+
+
+def test_positions_go_on_behind_those_that_were_given(store):
+    # A call that is tried again may give positions to nobody, and leaves a gap.
+    ends = [0]
+    for count in (500, 1, 2):
+        taken = take(store, count)
+        assert (taken.first >= ends[-1], taken.count) == (True, count)
+        ends.append(taken.first + count)
+        assert store.directory.status_positions_given(MO) == ends[-1]
+    assert take(store, mo="mo-2").first < 500
+    assert store.directory.status_positions_given("mo-3") == 0
+
+
+def test_the_first_secret_of_an_mo_stays(store):
+    taken = [take(store), take(store, secret=b"second"), take(store, mo="mo-2", secret=b"another")]
+    assert [one.sealed_secret for one in taken] == [b"first", b"first", b"another"]
+
+
+def test_no_position_is_given_twice_to_those_who_ask_at_once(store):
+    taken = race([lambda: take(store, 10) for _ in range(8)])
+    positions = [position for one in taken for position in range(one.first, one.first + 10)]
+    assert len(set(positions)) == 80
+
+
+def test_a_list_tells_of_what_is_locked_or_revoked_and_of_nothing_else(store):
+    passes = {name: placed(name, index) for index, name in enumerate(("fine", "locked", "revoked", "pending"))}
+    passes["pending"] = placed("pending", 3, active=False)
+    apply(store, organization=organization())
+    for one in passes.values():
+        apply(store, mpasses=(one,))
+    assert store.directory.not_valid(MO, 0) == {}
+    apply(store, mpasses=(locked(passes["locked"]),))
+    apply(store, mpasses=(revoked(passes["revoked"]),))
+    assert store.directory.not_valid(MO, 0) == {1: ListedStatus.SUSPENDED, 2: ListedStatus.INVALID}
+
+
+def test_a_lock_that_is_lifted_leaves_the_list(store):
+    one = placed()
+    unlocked = replace(locked(one), history=(*locked(one).history, replace(one.history[-1], since=NOW + 2)), revision=3)
+    told = []
+    for step in (one, locked(one), unlocked):
+        apply(store, mpasses=(step,))
+        told.append(store.directory.not_valid(MO, 0))
+    assert told == [{}, {7: ListedStatus.SUSPENDED}, {}]
+    assert store.directory.mpasses([MPASS]) == {MPASS: unlocked}
+
+
+def test_each_list_of_each_mo_tells_of_its_own(store):
+    apply(store, mpasses=(placed("p1", 1),))
+    apply(store, mpasses=(placed("p2", 1, list_number=1),))
+    apply(store, mpasses=(placed("p3", 1, mo="mo-2"),))
+    apply(store, mpasses=(mpass("p4"),))
+    apply(store, mpasses=(locked(placed("p2", 1, list_number=1)),))
+    apply(store, mpasses=(locked(placed("p3", 1, mo="mo-2")),))
+    apply(store, mpasses=(locked(mpass("p4")),))
+    lists = [store.directory.not_valid(*one) for one in ((MO, 0), (MO, 1), ("mo-2", 0), ("mo-3", 0))]
+    assert lists == [{}, {1: ListedStatus.SUSPENDED}, {1: ListedStatus.SUSPENDED}, {}]
+
+
+def test_an_mpass_of_before_there_were_lists_is_given_a_place(store):
+    apply(store, mpasses=(locked(replace(mpass(), revision=0)),))
+    given = replace(revoked(mpass()), status_place=StatusPlace(list_number=2, index=5))
+    apply(store, mpasses=(given,))
+    assert store.directory.mpasses([MPASS]) == {MPASS: given}
+    assert store.directory.not_valid(MO, 2) == {5: ListedStatus.INVALID}
 
 
 # All or nothing.

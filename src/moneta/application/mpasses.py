@@ -33,6 +33,7 @@ from moneta.application.documents import (
 )
 from moneta.application.ports import DirectoryChange, Hub
 from moneta.application.records import make_record
+from moneta.application.status_lists import place_in_lists
 from moneta.domain.errors import ForbiddenError, InvalidFieldError, TransitionRefusedError
 from moneta.domain.identifiers import MPassId, OrganizationId, UnixMillis, UnixSeconds
 from moneta.domain.ijson import Value
@@ -78,7 +79,7 @@ def issue_mpass(
             raise ForbiddenError("mo_id: an MO issues mPasses of its own only", field="mo_id")
         mo = hub.directory.organizations([caller.caller_id], is_fresh=True)[caller.caller_id]
         check_active(mo, [mo.status])
-        mpass = _new_mpass(hub, mo, members)
+        (mpass,) = place_in_lists(hub, (_new_mpass(hub, mo, members),))
         record = make_record(
             hub,
             caller,

@@ -32,6 +32,7 @@ from moneta.domain.mpasses import MPass, MPassStatus
 from moneta.domain.organizations import Organization, OrganizationKind, OrganizationStatus
 from moneta.domain.pending_changes import ChangeState, PendingChange
 from moneta.domain.retention import Past
+from moneta.domain.status_places import ListedStatus, TakenPositions
 from moneta.domain.template_problems import TemplateProblem
 from moneta.domain.templates import Template, TemplateRecord
 from moneta.signing.keys import PublicKey
@@ -735,6 +736,22 @@ class DirectoryStore(Protocol):
 
     def mpasses(self, ids: Sequence[MPassId]) -> Mapping[MPassId, MPass]:
         """Return those of ``ids`` that exist."""
+
+    def take_status_positions(self, mo_id: OrganizationId, count: int, *, sealed_secret: bytes) -> TakenPositions:
+        """Give an MO the next ``count`` positions of its status lists, durably; each is given once.
+
+        ``sealed_secret`` becomes the MO's if it has none yet. Positions whose mPasses are then not made stay empty: a
+        counter that moved with the mPasses would have all that are issued at once conflict with one another.
+        """
+
+    def status_positions_given(self, mo_id: OrganizationId) -> int:
+        """Return how many positions an MO was given."""
+
+    def not_valid(self, mo_id: OrganizationId, list_number: int) -> Mapping[int, ListedStatus]:
+        """Return by its index what one of an MO's status lists says otherwise than VALID, but for the MO's own status.
+
+        It costs as much as there is to return, however many mPasses the list has.
+        """
 
     def template(self, name: str, version: int) -> TemplateRecord | None:
         """Return a version, of whatever status."""

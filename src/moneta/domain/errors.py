@@ -56,6 +56,10 @@ class BackupError(MonetaError):
     """A backup can't be made, is not sound, or can't be put where it should go. The text says what to do."""
 
 
+class StatusListStaleError(MonetaError):
+    """A status list that has ended, or is of a time that has not come: nothing is known until it is fetched again."""
+
+
 # Malformed: the bytes are not what the protocol says they are.
 
 

@@ -52,6 +52,13 @@ WEBHOOK_SECRETS_MAX:         Final = 4
 DIRECTORY_TRIES_MAX:         Final = 5
 CHECKERS_MAX:                Final = 2
 CHANGE_AGE_S_MAX:            Final = 7 * 24 * 3600
+STATUS_LIST_PLACES:          Final = 2**16
+STATUS_LIST_BYTES_MAX:       Final = 1024 * 1024
+STATUS_LIST_TOKEN_BYTES_MAX: Final = 64 * 1024
+STATUS_LIST_AGE_S_MAX:       Final = 10
+STATUS_LIST_TTL_S:           Final = 30
+STATUS_LIST_LIFETIME_S:      Final = 60
+STATUS_LISTS_KEPT_MAX:       Final = 256
 
 CLOCK_SKEW_S:                Final = 300
 FIRST_SIGNATURE_AGE_S_MAX:   Final = 24 * 3600

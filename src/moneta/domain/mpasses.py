@@ -13,6 +13,7 @@ from typing import Final
 from moneta.domain.errors import MPassNotActiveError, TransitionRefusedError
 from moneta.domain.identifiers import MPassId, OrganizationId, UnixMillis, UnixSeconds
 from moneta.domain.ijson import Value
+from moneta.domain.status_places import ListedStatus, StatusPlace
 
 
 class MPassStatus(StrEnum):
@@ -53,6 +54,12 @@ ALLOWED_EVENTS: Final[Mapping[MPassStatus, frozenset[MPassEvent]]] = {
     EXPIRED:  frozenset({MPassEvent.REVOKE}),
     REVOKED:  frozenset(),
 }
+LISTED_STATUSES: Final[Mapping[MPassStatus, ListedStatus]] = {
+    # What a status list says of an mPass where it is not VALID. A Pending one has no credential yet, and an Expired
+    # one's credential says itself when it ends.
+    LOCKED:   ListedStatus.SUSPENDED,
+    REVOKED:  ListedStatus.INVALID,
+}
 # fmt: on
 
 
@@ -81,6 +88,13 @@ class MPass:
     expires_at: UnixSeconds | None
     history: tuple[Facts, ...]
     revision: int = 1
+    status_place: StatusPlace | None = None
+    """Where the status lists tell of it; None for one that was issued before there were any."""
+
+    @property
+    def standing(self) -> MPassStatus:
+        """The status now but for the expiry, which comes by itself and is added by whoever asks."""
+        return derive_status(self.history[-1], expires_at=None, moment=UnixMillis(0))
 
     @property
     def locks(self) -> frozenset[Lock]:

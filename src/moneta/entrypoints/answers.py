@@ -16,9 +16,11 @@ RETRY_AFTER_S: Final = 1
 JSON: Final = b"application/json"
 PROBLEM: Final = b"application/problem+json"
 
+NOT_MODIFIED: Final = 304
+
 # Answers are for one caller and for no browser: nothing may be cached, sniffed, framed or run.
+UNCACHED: Final[AnswerHeaders] = ((b"cache-control", b"no-store"),)
 STANDING_HEADERS: Final[AnswerHeaders] = (
-    (b"cache-control", b"no-store"),
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"referrer-policy", b"no-referrer"),
@@ -27,17 +29,23 @@ STANDING_HEADERS: Final[AnswerHeaders] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """One HTTP answer, whole. ``headers``: those beyond the standing ones, the type and the length."""
+    """One HTTP answer, whole. ``headers``: those beyond the standing ones, the type and the length.
+
+    ``caching``: whether, and for how long, it may be kept.
+    """
 
     status: int
     body: bytes
     media_type: bytes = JSON
     headers: AnswerHeaders = ()
+    caching: AnswerHeaders = UNCACHED
 
     def all_headers(self) -> list[tuple[bytes, bytes]]:
         """Return every header of the answer, names in lower case."""
         length = str(len(self.body)).encode("ascii")
-        return [(b"content-type", self.media_type), (b"content-length", length), *STANDING_HEADERS, *self.headers]
+        # RFC 9110, section 8.6: the length of a 304 would have to be that of the answer which it stands for.
+        lengths = () if self.status == NOT_MODIFIED else ((b"content-length", length),)
+        return [(b"content-type", self.media_type), *lengths, *self.caching, *STANDING_HEADERS, *self.headers]
 
 
 def problem_answer(error: Refused, *, headers: AnswerHeaders = ()) -> Answer:

@@ -97,6 +97,12 @@ def if_match(headers: Headers) -> int | None:
     return int(tag[2]) if is_ours else NO_REVISION
 
 
+def has_already(headers: Headers, tag: bytes) -> bool:
+    """Tell whether the caller has what ``tag`` names already, by ``If-None-Match``. RFC 9110, section 13.1.2."""
+    listed = b",".join(value for name, value in headers if name == b"if-none-match")
+    return listed.strip() == b"*" or tag in {one.strip().removeprefix(b"W/") for one in listed.split(b",")}
+
+
 def idempotency_key(headers: Headers) -> str | None:
     """Return ``Idempotency-Key``; None without it.
 

@@ -39,9 +39,11 @@ from moneta.adapters.aws.directory_items import (
     organization_listing,
     organization_of,
     position_part,
+    positions_key,
     remembered_item,
     remembered_key,
     remembered_of,
+    status_object,
     template_key,
     template_of,
 )
@@ -60,9 +62,10 @@ from moneta.application.ports import DirectoryChange, Endpoint, Identity, Page, 
 from moneta.domain.endpoints import DisabledReason, EndpointHealth, EndpointStatus
 from moneta.domain.identifiers import KeyId, MPassId, OrganizationId, RegistrySeq, UnixMillis
 from moneta.domain.keys import RegisteredKey
-from moneta.domain.mpasses import MPass, MPassStatus
+from moneta.domain.mpasses import LISTED_STATUSES, MPass, MPassStatus
 from moneta.domain.organizations import Organization, OrganizationKind, OrganizationStatus
 from moneta.domain.pending_changes import ChangeState, PendingChange
+from moneta.domain.status_places import ListedStatus, TakenPositions
 from moneta.domain.templates import TemplateRecord
 
 Listed = TypeVar("Listed")
@@ -131,6 +134,26 @@ class DynamoDBDirectoryStore:
     def mpasses(self, ids: Sequence[MPassId]) -> Mapping[MPassId, MPass]:
         """See DirectoryStore.mpasses."""
         return {item["id"]: mpass_of(item) for item in self._get_all([mpass_key(one) for one in ids])}
+
+    def take_status_positions(self, mo_id: OrganizationId, count: int, *, sealed_secret: bytes) -> TakenPositions:
+        """See DirectoryStore.take_status_positions."""
+        item = self._db.update_and_read(
+            Table.DIRECTORY,
+            positions_key(mo_id),
+            "SET #sealed_secret = if_not_exists(#sealed_secret, :sealed_secret) ADD #given :count",
+            values={"sealed_secret": sealed_secret, "count": count},
+        )
+        return TakenPositions(first=int(item["given"]) - count, count=count, sealed_secret=bytes(item["sealed_secret"]))
+
+    def status_positions_given(self, mo_id: OrganizationId) -> int:
+        """See DirectoryStore.status_positions_given."""
+        item = self._db.get(Table.DIRECTORY, positions_key(mo_id))
+        return 0 if item is None else int(item["given"])
+
+    def not_valid(self, mo_id: OrganizationId, list_number: int) -> Mapping[int, ListedStatus]:
+        """See DirectoryStore.not_valid."""
+        found = self._parts(status_object(mo_id, list_number))
+        return {int(item["part"]): LISTED_STATUSES[MPassStatus(item["standing"])] for item in found}
 
     def template(self, name: str, version: int) -> TemplateRecord | None:
         """See DirectoryStore.template."""

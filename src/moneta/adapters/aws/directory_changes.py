@@ -27,6 +27,7 @@ from moneta.adapters.aws.directory_items import (
     pack_secrets,
     position_part,
     remembered_item,
+    status_object,
     template_item,
 )
 from moneta.adapters.aws.dynamodb import Table, Write
@@ -35,9 +36,10 @@ from moneta.application.ports import DirectoryChange, DirectoryConflictError, Re
 from moneta.domain.errors import CodeTakenError, KeyTakenError, Refused, TemplateExistsError
 from moneta.domain.identifiers import KeyId, OrganizationId
 from moneta.domain.keys import KeyStatus, RegisteredKey
-from moneta.domain.mpasses import MPass
+from moneta.domain.mpasses import LISTED_STATUSES, MPass
 from moneta.domain.organizations import Organization
 from moneta.domain.retention import Past
+from moneta.domain.status_places import StatusPlace
 from moneta.domain.templates import TemplateRecord
 
 IS_NEW: Final = "attribute_not_exists(#object)"
@@ -166,8 +168,10 @@ def _endpoints(change: DirectoryChange) -> Iterator[Action]:
 
 
 def mpass_puts(mpass: MPass) -> Iterator[Action]:
-    """Put an mPass over its revision before, or where there is none."""
+    """Put an mPass over its revision before, or where there is none, and let its status list tell of it."""
     yield _put_revision(mpass_item(mpass), mpass.revision, what="mPass")
+    if mpass.status_place is not None:
+        yield from _listed_status(mpass, mpass.status_place)
 
 
 def mpass_holds(new: Sequence[MPass]) -> Iterator[Action]:
@@ -181,6 +185,16 @@ def mpass_issuers(new: Sequence[MPass]) -> Iterator[Action]:
     """Note who issues mPasses: once each, since a transaction takes no item twice."""
     for mo_id in dict.fromkeys(mpass.mo_id for mpass in new):
         yield _put({"object": ISSUERS, "part": mo_id})
+
+
+def _listed_status(mpass: MPass, place: StatusPlace) -> Iterator[Action]:
+    """Let the status list tell of an mPass that is not valid, and of it no more once it is valid again."""
+    key = {"object": status_object(mpass.mo_id, place.list_number), "part": f"{place.index:05d}"}
+    if mpass.standing in LISTED_STATUSES:
+        yield _put({**key, "standing": mpass.standing})
+    elif mpass.revision > 1:
+        deletion = Write(table=Table.DIRECTORY, key=key, is_deletion=True)
+        yield Action(deletion, DirectoryConflictError("status list"))
 
 
 def _template(record: TemplateRecord) -> Action:

@@ -4,6 +4,8 @@
 |----------------------|----------------------------------------|-------|
 | ``org#<id>``         | ``organization``, ``keys``, ``endpoint`` | an organization; all keys of an owner; its secrets |
 | ``mpass#<id>``       | ``mpass``                              | an mPass |
+| ``positions#<id>``   | ``given``                              | how many status positions an MO was given |
+| ``status#<list id>`` | ``<index>``                            | an mPass that its status list calls not valid |
 | ``templates``        | ``<name>#<version>``                   | a version |
 | ``identities``       | ``<id>``                               | an identity |
 | ``change#<id>``      | ``change``                             | a change that waits for a checker, or did |
@@ -33,6 +35,7 @@ from moneta.domain.keys import RegisteredKey
 from moneta.domain.mpasses import Facts, MPass
 from moneta.domain.organizations import Organization, OrganizationKind, OrganizationStatus
 from moneta.domain.pending_changes import ChangeState, PendingChange
+from moneta.domain.status_places import StatusPlace, list_id
 from moneta.domain.templates import TemplateRecord, TemplateStatus
 
 ORGANIZATION: Final = "organization"
@@ -60,6 +63,16 @@ def organization_key(organization: OrganizationId, part: str) -> Key:
 def mpass_key(mpass: MPassId) -> Key:
     """Return the key of an mPass."""
     return {"object": f"mpass#{mpass}", "part": MPASS}
+
+
+def positions_key(mo_id: OrganizationId) -> Key:
+    """Return the key of the count of an MO's status positions."""
+    return {"object": f"positions#{mo_id}", "part": "given"}
+
+
+def status_object(mo_id: OrganizationId, list_number: int) -> str:
+    """Return the partition of what one of an MO's status lists says otherwise than VALID."""
+    return f"status#{list_id(mo_id, list_number)}"
 
 
 def template_key(name: str, version: int) -> Key:
@@ -182,6 +195,8 @@ def mpass_item(mpass: MPass) -> Item:
         "data": _encoder.encode(packed),
         "listing": mpass_listing(mpass.mo_id),
         "listing_key": time_key(mpass.issued_at, mpass.mpass_id),
+        "status_list": None if mpass.status_place is None else mpass.status_place.list_number,
+        "status_index": None if mpass.status_place is None else mpass.status_place.index,
     }
 
 
@@ -205,7 +220,13 @@ def mpass_of(item: Item) -> MPass:
         expires_at=item.get("expires_at"),
         history=packed.history,
         revision=item["revision"],
+        status_place=_place_of(item),
     )
+
+
+def _place_of(item: Item) -> StatusPlace | None:
+    index = item.get("status_index")
+    return None if index is None else StatusPlace(list_number=item["status_list"], index=index)
 
 
 def keys_item(owner: OrganizationId, keys: Sequence[RegisteredKey]) -> Item:

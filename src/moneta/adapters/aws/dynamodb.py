@@ -115,7 +115,10 @@ class Query:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Write:
-    """One write of a transaction: an item that is put, or an update. See ``DynamoDB.put`` and ``DynamoDB.update``."""
+    """One write of a transaction: an item that is put, an update, or a deletion.
+
+    See ``DynamoDB.put`` and ``DynamoDB.update``.
+    """
 
     table: Table
     item: Item | None = None
@@ -123,6 +126,7 @@ class Write:
     expression: str = ""
     values: Mapping[str, Value] = field(default_factory=dict)
     condition: str = ""
+    is_deletion: bool = False
 
 
 class WhereNoneIs(TypedDict):
@@ -213,6 +217,11 @@ class DynamoDB:
         write = Write(table=table, key=key, expression=expression, values=values, condition=condition)
         self._write_once("update_item", table, _update_arguments(write), mark)
 
+    def update_and_read(self, table: Table, key: Key, expression: str, *, values: Mapping[str, Value]) -> Item:
+        """Change attributes of an item, and return it as it is then. A retried call may have changed it twice."""
+        arguments = _update_arguments(Write(table=table, key=key, expression=expression, values=values))
+        return unpack(self.call("update_item", table, **arguments, ReturnValues="ALL_NEW")["Attributes"])
+
     def _write_once(self, operation: str, table: Table, arguments: Raw, mark: bytes) -> None:
         """Write, and take no notice of a condition that fails since the first try of this very call was done."""
         try:
@@ -227,13 +236,16 @@ class DynamoDB:
         Raises:
             TransactionFailedError: Nothing was changed.
         """
-        actions = [
-            {"Put": {"TableName": self.table_name(write.table), **_put_arguments(write)}}
-            if write.item is not None
-            else {"Update": {"TableName": self.table_name(write.table), **_update_arguments(write)}}
-            for write in writes
-        ]
+        actions = [self._action(write) for write in writes]
         self._call("transact_write_items", {"TransactItems": actions, "ClientRequestToken": request_id})
+
+    def _action(self, write: Write) -> Raw:
+        table = {"TableName": self.table_name(write.table)}
+        if write.item is not None:
+            return {"Put": {**table, **_put_arguments(write)}}
+        if write.is_deletion:
+            return {"Delete": {**table, "Key": pack(write.key or {}), **_condition_arguments(write)}}
+        return {"Update": {**table, **_update_arguments(write)}}
 
     def query(self, query: Query) -> Iterator[Item]:
         """Give the query's items, a page at a time, for as long as they are asked for."""

@@ -29,9 +29,10 @@ from moneta.domain.endpoints import EndpointHealth, EndpointStatus
 from moneta.domain.identifiers import KeyId, MPassId, OrganizationId, RegistrySeq, UnixMillis
 from moneta.domain.keys import RegisteredKey
 from moneta.domain.limits import CACHE_ENTRIES_MAX, CHANGE_AGE_S_MAX
-from moneta.domain.mpasses import MPass, MPassStatus
+from moneta.domain.mpasses import LISTED_STATUSES, MPass, MPassStatus
 from moneta.domain.organizations import Organization, OrganizationKind, OrganizationStatus
 from moneta.domain.pending_changes import ChangeState, PendingChange
+from moneta.domain.status_places import ListedStatus, TakenPositions
 from moneta.domain.templates import TemplateRecord
 
 Id = TypeVar("Id")
@@ -100,6 +101,24 @@ class SQLiteDirectoryStore:
         """See DirectoryStore.mpasses."""
         with self._database.read() as connection:
             return _look_up(connection, {}, ids, _read_mpass)
+
+    def take_status_positions(self, mo_id: OrganizationId, count: int, *, sealed_secret: bytes) -> TakenPositions:
+        """See DirectoryStore.take_status_positions."""
+        with self._database.write() as connection:
+            bindings = (Writing(connection).ref(mo_id), count, sealed_secret)
+            given, secret = rows(connection, _TAKE_POSITIONS, bindings)[0]
+        return TakenPositions(first=given - count, count=count, sealed_secret=secret)
+
+    def status_positions_given(self, mo_id: OrganizationId) -> int:
+        """See DirectoryStore.status_positions_given."""
+        with self._database.read() as connection:
+            return value(connection, _POSITIONS_GIVEN, (mo_id,)) or 0
+
+    def not_valid(self, mo_id: OrganizationId, list_number: int) -> Mapping[int, ListedStatus]:
+        """See DirectoryStore.not_valid."""
+        with self._database.read() as connection:
+            found = rows(connection, _NOT_VALID, (mo_id, list_number))
+        return {index: LISTED_STATUSES[MPassStatus(standing)] for index, standing in found}
 
     def template(self, name: str, version: int) -> TemplateRecord | None:
         """See DirectoryStore.template."""
@@ -298,15 +317,24 @@ WHERE change < :after AND (:state IS NULL OR state = :state)
 ORDER BY change DESC LIMIT :limit
 """
 _MPASS: Final = """
-SELECT pass.name, number, issuer.name, issued_at, expires_at, revision, data
+SELECT pass.name, number, issuer.name, issued_at, expires_at, revision, data, status_list, status_index
 FROM names AS pass JOIN mpasses ON mpass = pass.ref JOIN names AS issuer ON issuer.ref = mo
 WHERE pass.name = ?
 """
 _MPASSES: Final = """
-SELECT pass.name, number, issuer.name, issued_at, expires_at, revision, data
+SELECT pass.name, number, issuer.name, issued_at, expires_at, revision, data, status_list, status_index
 FROM mpasses JOIN names AS pass ON pass.ref = mpass JOIN names AS issuer ON issuer.ref = mo
 WHERE (issued_at, mpass) < (:at, :ref) AND {condition}
 ORDER BY issued_at DESC, mpass DESC LIMIT :limit
+"""
+_TAKE_POSITIONS: Final = """
+INSERT INTO status_positions (mo, given, sealed_secret) VALUES (?, ?, ?)
+ON CONFLICT (mo) DO UPDATE SET given = given + excluded.given RETURNING given, sealed_secret
+"""
+_POSITIONS_GIVEN: Final = "SELECT given FROM status_positions JOIN names ON ref = mo WHERE name = ?"
+_NOT_VALID: Final = """
+SELECT status_index, standing FROM mpasses
+WHERE mo = (SELECT ref FROM names WHERE name = ?) AND status_list = ? AND standing IN ('Locked', 'Revoked')
 """
 _UNEXPIRED: Final = "ifnull(expires_at > :now_s, 1)"
 _CONDITIONS: Final[Mapping[MPassStatus | None, str]] = {

@@ -21,9 +21,8 @@ from moneta.adapters.embedded.endpoint_health import enable_endpoint
 from moneta.adapters.embedded.schema import LEAF_OF_DIRECTORY, Writing, get_meta, set_meta
 from moneta.application.ports import DirectoryChange, DirectoryConflictError, RememberedAnswer
 from moneta.domain.errors import CodeTakenError, KeyTakenError, TemplateExistsError
-from moneta.domain.identifiers import UnixMillis
 from moneta.domain.keys import KeyStatus, RegisteredKey
-from moneta.domain.mpasses import MPass, derive_status
+from moneta.domain.mpasses import MPass
 from moneta.domain.organizations import Organization
 from moneta.domain.templates import TemplateRecord
 
@@ -201,17 +200,18 @@ def _put_key(writing: Writing, key: RegisteredKey) -> None:
 
 
 def _put_mpass(writing: Writing, mpass: MPass) -> None:
-    # The status but for the expiry, which comes by itself and is added by whoever asks.
-    standing = derive_status(mpass.history[-1], expires_at=None, moment=UnixMillis(0))
+    place = mpass.status_place
     columns = (
         writing.ref(mpass.mpass_id),
         mpass.number,
         writing.ref(mpass.mo_id),
-        standing,
+        mpass.standing,
         mpass.issued_at,
         mpass.expires_at,
         mpass.revision,
         encode_mpass(mpass),
+        None if place is None else place.list_number,
+        None if place is None else place.index,
     )
     writing.connection.execute(_PUT_MPASS, columns)
 
@@ -236,9 +236,12 @@ INSERT INTO endpoints (organization, secrets) VALUES (?, ?)
 ON CONFLICT (organization) DO UPDATE SET secrets = excluded.secrets
 """
 _PUT_MPASS: Final = """
-INSERT INTO mpasses (mpass, number, mo, standing, issued_at, expires_at, revision, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO mpasses
+    (mpass, number, mo, standing, issued_at, expires_at, revision, data, status_list, status_index)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (mpass) DO UPDATE SET standing = excluded.standing, expires_at = excluded.expires_at,
-    revision = excluded.revision, data = excluded.data
+    revision = excluded.revision, data = excluded.data, status_list = excluded.status_list,
+    status_index = excluded.status_index
 """
 _PUT_PENDING: Final = """
 INSERT INTO pending_changes (change_id, state, asked_at, revision, data) VALUES (?, ?, ?, ?, ?)

@@ -17,6 +17,7 @@ from moneta.domain.keys import RegisteredKey
 from moneta.domain.mpasses import Facts, MPass
 from moneta.domain.organizations import Organization, OrganizationKind, OrganizationStatus
 from moneta.domain.pending_changes import ChangeState, PendingChange
+from moneta.domain.status_places import StatusPlace
 from moneta.domain.templates import TemplateRecord, TemplateStatus
 
 NUMBER_TEXT: Final = 1
@@ -138,8 +139,8 @@ def encode_mpass(mpass: MPass) -> bytes:
 
 
 def decode_mpass(found: Row) -> MPass:
-    """Return the mPass of a row: its id, number, MO, issued_at, expires_at, revision and data."""
-    mpass_id, number, mo_id, issued_at, expires_at, revision, data = found
+    """Return the mPass of a row: its id, number, MO, issued_at, expires_at, revision, data and status place."""
+    mpass_id, number, mo_id, issued_at, expires_at, revision, data, list_number, index = found
     rest = _mpasses.decode(data)
     return MPass(
         mpass_id=mpass_id,
@@ -153,6 +154,7 @@ def decode_mpass(found: Row) -> MPass:
         expires_at=expires_at,
         history=rest.history,
         revision=revision,
+        status_place=None if index is None else StatusPlace(list_number=list_number, index=index),
     )
 
 

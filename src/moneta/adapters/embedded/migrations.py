@@ -64,6 +64,16 @@ CREATE TABLE pending_changes (
 INSERT INTO meta (name, value) VALUES ('checkers', 1);
 
 CREATE INDEX contracts_parties_status ON contracts (mo, publisher, status, received_at) WHERE mo IS NOT NULL;
+
+ALTER TABLE mpasses ADD COLUMN status_list INTEGER;
+ALTER TABLE mpasses ADD COLUMN status_index INTEGER;
+CREATE INDEX mpasses_not_valid ON mpasses (mo, status_list, status_index, standing)
+    WHERE standing IN ('Locked', 'Revoked');
+CREATE TABLE status_positions (
+    mo INTEGER PRIMARY KEY REFERENCES names,
+    given INTEGER NOT NULL,
+    sealed_secret BLOB NOT NULL
+) STRICT;
 """
 
 MIGRATIONS: Final[Mapping[int, str]] = {2: _TO_VERSION_2}

@@ -189,11 +189,21 @@ CREATE TABLE mpasses (
     issued_at INTEGER NOT NULL,
     expires_at INTEGER,
     revision INTEGER NOT NULL,
-    data BLOB NOT NULL
+    data BLOB NOT NULL,
+    status_list INTEGER,
+    status_index INTEGER
 ) STRICT;
 CREATE INDEX mpasses_issued ON mpasses (issued_at);
 CREATE INDEX mpasses_mo ON mpasses (mo, issued_at);
 CREATE INDEX mpasses_mo_standing ON mpasses (mo, standing, issued_at);
+-- All that a status list is built from.
+CREATE INDEX mpasses_not_valid ON mpasses (mo, status_list, status_index, standing)
+    WHERE standing IN ('Locked', 'Revoked');
+CREATE TABLE status_positions (
+    mo INTEGER PRIMARY KEY REFERENCES names,
+    given INTEGER NOT NULL,
+    sealed_secret BLOB NOT NULL
+) STRICT;
 CREATE TABLE templates (
     name TEXT NOT NULL,
     version INTEGER NOT NULL,

@@ -1,7 +1,7 @@
 """What needs no token: whether the hub is well, its figures, its public keys, and what describes it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import msgspec
@@ -11,13 +11,14 @@ from moneta.application.documents import to_json
 from moneta.application.ports import Hub
 from moneta.application.problems import ERRORS_BY_CODE, PROBLEM_TYPES
 from moneta.application.queries import read_moneta_keys
-from moneta.entrypoints.answers import Answer
+from moneta.entrypoints.answers import NOT_MODIFIED, Answer
 from moneta.entrypoints.http import schemas
 from moneta.entrypoints.http.asgi import Scope
 from moneta.entrypoints.http.calls import Calls
 from moneta.entrypoints.http.metrics import CONTENT_TYPE, Metrics
 from moneta.entrypoints.http.readiness import Finding, Readiness
-from moneta.entrypoints.requests import query_parameters
+from moneta.entrypoints.http.status_lists import STATUS_LIST_MEDIA_TYPE, StatusLists
+from moneta.entrypoints.requests import has_already, query_parameters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,7 @@ class Service:
     hub: Hub
     metrics: Metrics
     readiness: Readiness
+    status_lists: StatusLists = field(default_factory=StatusLists)
 
 
 def _nothing_at_hand(_service: Service) -> Answer | None:
@@ -94,6 +96,15 @@ def problem(_service: Service, path: Mapping[str, str]) -> Answer:
     return Answer(status=200, body=msgspec.json.encode(body))
 
 
+def status_list(service: Service, path: Mapping[str, str]) -> Answer:
+    """Answer with a status list of an MO's.
+
+    Raises:
+        NotFoundError: There is none of that id.
+    """
+    return service.status_lists.answer(service.hub, path["list_id"])
+
+
 def _readiness_answer(findings: Sequence[Finding]) -> Answer:
     checks = [
         schemas.ReadinessCheck(
@@ -133,7 +144,13 @@ async def answer_open(calls: Calls, service: Service, route: OpenRoute, scope: S
         query_parameters(scope["query_string"], ())
         return route.respond(service, scope.get("path_params", {}))
 
-    return await calls.run(route.name, respond)
+    return _unless_known(await calls.run(route.name, respond), scope)
+
+
+def _unless_known(answer: Answer, scope: Scope) -> Answer:
+    """Return 304 where the caller has what the answer's ``ETag`` names, else the answer."""
+    is_known = any(name == b"etag" and has_already(scope["headers"], tag) for name, tag in answer.headers)
+    return replace(answer, status=NOT_MODIFIED, body=b"") if is_known else answer
 
 
 PROBES: Final = (
@@ -174,6 +191,13 @@ OPEN_ROUTES: Final = (
         answer=schemas.JWKS,
     ),
     *PROBES,
+    OpenRoute(
+        path="/status-lists/{list_id}",
+        name="read_status_list",
+        summary="A Token Status List of an MO's mPasses, signed; kept for as long as it says",
+        respond=status_list,
+        media_type=STATUS_LIST_MEDIA_TYPE,
+    ),
     OpenRoute(
         path="/openapi.json",
         name="read_openapi",

@@ -55,6 +55,7 @@ PATH_PARAMETERS: Final[Mapping[str, tuple[Node, str]]] = {
     "kid":             ({"type": "string", "pattern": "^[A-Za-z0-9_-]{43}$"}, "The key's RFC 7638 thumbprint."),
     "mpass_id":        (UUID, "The mPass's id."),
     "change_id":       (UUID, "The change's id."),
+    "list_id":         (TEXT, "The status list's id, as a credential's `status` names it."),
     "name":            (TEXT, "The template's name."),
     "version":         ({"type": "integer", "minimum": 1}, "The template's version."),
     "code":            (TEXT, "The problem's code."),
