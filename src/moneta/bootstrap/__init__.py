@@ -27,7 +27,7 @@ from moneta.application.ports import (
     TemplateReader,
 )
 from moneta.domain.errors import MisconfiguredError
-from moneta.domain.template_problems import TemplateProblem
+from moneta.domain.template_problems import Lines, TemplateProblem
 from moneta.settings import Settings, StoreKind
 
 if TYPE_CHECKING:
@@ -154,6 +154,13 @@ def template_reader() -> TemplateReader:
     from moneta.adapters.template_reader import YAMLTemplateReader  # noqa: PLC0415  # see the module's docstring
 
     return YAMLTemplateReader()
+
+
+def template_lines(payload: bytes) -> Lines:
+    """Return the line on which each value of a template's YAML begins."""
+    from moneta.adapters import plain_yaml  # noqa: PLC0415  # see the module's docstring
+
+    return plain_yaml.read(payload).findings.lines
 
 
 def _webhook_check(settings: Settings) -> Callable[[str], str]:

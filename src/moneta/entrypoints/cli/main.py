@@ -13,6 +13,7 @@ from moneta.entrypoints.cli import (
     operations_commands,
     party_commands,
     reading_commands,
+    template_commands,
 )
 from moneta.entrypoints.cli.failures import FAILED, explanation
 
@@ -36,7 +37,15 @@ def make_app() -> typer.Typer:
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
     )
-    for module in (hub_commands, operations_commands, party_commands, reading_commands, change_commands, aws_commands):
+    for module in (
+        hub_commands,
+        operations_commands,
+        party_commands,
+        reading_commands,
+        change_commands,
+        template_commands,
+        aws_commands,
+    ):
         module.add_to(app)
     return app
 

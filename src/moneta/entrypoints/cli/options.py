@@ -44,6 +44,12 @@ Token = Annotated[
     str | None,
     typer.Option("--token", metavar="TOKEN", envvar=TOKEN_VARIABLE, help="A bearer token, from `moneta token`."),
 ]
+ActingAt = Annotated[
+    Path | None, typer.Option("--data", metavar="DIR", help="Do it at the store itself, the hub running or not.")
+]
+ActingAs = Annotated[
+    str, typer.Option("--as", metavar="ID", help="With --data: the operator or checker whose key is there.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the document that the matching GET answers.")]
 Limit = Annotated[int | None, typer.Option("--limit", metavar="1..200", help="At most so many; 50 if not given.")]
 Cursor = Annotated[str | None, typer.Option("--cursor", metavar="TEXT", help="Where the page before ended.")]

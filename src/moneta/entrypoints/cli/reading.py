@@ -93,6 +93,12 @@ def change(where: Place, change_id: str) -> bytes:
     return _read(where, path, {}, lambda hub, _: read_change(hub, AT_THE_STORE, change_id))
 
 
+def template(where: Place, name: str, version: int | None) -> bytes:
+    """Return what ``GET /templates/{name}`` answers, or that of one version."""
+    path = f"/templates/{quote(name, safe='')}" + ("" if version is None else f"/{version}")
+    return _read(where, path, {}, lambda hub, _: template_registry.read_template(hub, AT_THE_STORE, name, version))
+
+
 def _read(where: Place, path: str, filters: Filters, query: Query) -> bytes:
     given = {name: str(value) for name, value in filters.items() if value is not None}
     if where.data_dir is None:
@@ -101,14 +107,23 @@ def _read(where: Place, path: str, filters: Filters, query: Query) -> bytes:
         return to_json(query(hub, given).body)
 
 
-def call(where: Place, method: str, path: str, *, body: bytes | None = None, content_type: str = "") -> bytes:
-    """Return the body of the hub's answer.
+def call(
+    where: Place,
+    method: str,
+    path: str,
+    *,
+    body: bytes | None = None,
+    content_type: str = "",
+    idempotency_key: str = "",
+) -> bytes:
+    """Return the body of the hub's answer. A lost answer is asked for again, so what makes something needs a key.
 
     Raises:
         ClientError: The hub's no, or no answer.
     """
     from moneta.client.caller import Caller as HubCaller  # noqa: PLC0415  # reading a store needs no HTTP
 
-    headers = {"Content-Type": content_type} if content_type else {}
+    named = {"Content-Type": content_type, "Idempotency-Key": idempotency_key}
+    headers = {name: value for name, value in named.items() if value}
     caller = HubCaller(where.url, lambda: where.token)
     return caller.call(method, path, body=body, headers=headers, is_repeatable=True).body

@@ -1,4 +1,4 @@
-"""The commands that read: ``contracts``, ``events``, ``deliveries``; and ``dlq``, ``templates``.
+"""The commands that read: ``contracts``, ``events``, ``deliveries``; and ``dlq``.
 
 Each reads over HTTP with ``--url`` and a token, or with ``--data`` the store itself; the document is the same. The
 filters of a ``GET`` are options of the same name.
@@ -49,21 +49,10 @@ def add_to(app: typer.Typer) -> None:
             "moneta dlq redrive --data hub --all",
         ),
     )(redrive)
-    templates = typer.Typer(help="Contract templates.", no_args_is_help=True)
-    templates.command("lint", epilog=examples("moneta templates lint templates/*.yaml"))(lint)
-    templates.command(
-        "publish",
-        epilog=examples(
-            "moneta templates publish --data hub purchase.yaml",
-            "moneta templates publish --url http://127.0.0.1:8080 purchase.yaml --status draft",
-        ),
-    )(publish)
-    templates.command("list", epilog=examples("moneta templates list --data hub"))(list_templates)
     app.add_typer(contracts, name="contracts")
     app.add_typer(events, name="events")
     app.add_typer(deliveries, name="deliveries")
     app.add_typer(dlq, name="dlq")
-    app.add_typer(templates, name="templates")
 
 
 def list_contracts(
@@ -198,51 +187,3 @@ def redrive(
     where = reading.place(data, url, token)
     for document in dead_letters.redrive_each(where, None if is_all else letters, identity):
         typer.echo(document.decode())
-
-
-def lint(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Templates in YAML.", show_default=False)],
-) -> None:
-    """Print what is wrong with templates, as `FILE:LINE: problem`; exit 1 on any. Needs no hub."""
-    from moneta.entrypoints.cli import templates  # noqa: PLC0415  # see the package's docstring
-
-    problems = [line for file in files for line in templates.lint(file)]
-    for line in problems:
-        typer.echo(line)
-    raise typer.Exit(1 if problems else 0)
-
-
-def publish(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A template in YAML.", show_default=False)],
-    *,
-    data: Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Publish at the store itself.")] = None,
-    identity: Annotated[
-        str, typer.Option("--as", metavar="ID", help="With --data: the operator whose key is there.")
-    ] = "operator",
-    url: Url = None,
-    token: Token = None,
-    status: Annotated[str | None, typer.Option(metavar="draft", help="Keep it as a draft.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Publish a version of a template; it never changes afterwards."""
-    from moneta.entrypoints.cli import reading, tables, templates  # noqa: PLC0415  # see the package's docstring
-
-    where = reading.place(data, url, token)
-    tables.show_one(templates.publish(where, file, identity, status), as_json=as_json, without=("template_payload",))
-
-
-def list_templates(
-    *,
-    data: StoreDir = None,
-    url: Url = None,
-    token: Token = None,
-    status: Annotated[str | None, typer.Option(metavar="STATUS", help="Only with this status.")] = None,
-    limit: Limit = None,
-    cursor: Cursor = None,
-    as_json: AsJson = False,
-) -> None:
-    """List every version of every template."""
-    from moneta.entrypoints.cli import reading, tables  # noqa: PLC0415  # see the package's docstring
-
-    filters = {"status": status, "limit": limit, "cursor": cursor}
-    tables.show(reading.templates(reading.place(data, url, token), filters), tables.TEMPLATES, as_json=as_json)

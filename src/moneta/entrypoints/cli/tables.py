@@ -46,6 +46,12 @@ def show_one(document: bytes, *, as_json: bool, without: Collection[str] = ()) -
     _print_parts(members)
 
 
+def print_member(document: bytes, name: str) -> None:
+    """Print one text of a document as it is, and nothing else."""
+    sys.stdout.buffer.write(str(msgspec.json.decode(document)[name]).encode())
+    sys.stdout.flush()
+
+
 def _print_parts(members: Row) -> None:
     signatures = members.get("signatures_map")
     if signatures:
