@@ -25,7 +25,7 @@ lock: .venv/.uv ## Choose versions anew and export them, with hashes
 openapi torture: .venv/.dev ## Write docs/openapi.json anew; cut the power, kill, fail the disk (40 minutes)
 	$(BIN)/python -m $(if $(filter torture,$@),tests.torture,moneta.entrypoints.http.openapi) $(ARGS)
 test-aws: .venv/.dev aws-check ## Check the template; run what needs AWS: adapters, and the hub deployed (needs a JDK and Maven)
-	$(BIN)/python -m tests.emulators $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadgroup -m 'dynamodb or deployed' $(ARGS)
+	$(BIN)/python -m tests.emulators $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadscope -m 'dynamodb or deployed' $(ARGS)
 aws-package: .venv/.uv ## Build the artifact of the functions (needs Python 3.13; ARGS=--host: for an emulator here)
 	$(BIN)/python infra/build.py $(ARGS)
 aws-check: .venv-template/.done .venv-checkov/.done ## Check infra/template.yaml, offline

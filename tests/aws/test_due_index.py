@@ -50,7 +50,7 @@ def index_of(store):
 def look(index, *, now=LATER, limit=4, busy=NOBODY, probed=NOBODY):
     """Return for whom there are lines, in turn."""
     lines = index.lines(now=now, limit=limit, busy=frozenset(busy), probed=frozenset(probed))
-    return [line.organization_id for line in lines]
+    return [line.organization_id for line, _ in lines]
 
 
 def looks(index, count, **options):

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.dynamodb
 CALLS_MAX = 30
 """More than anything here makes: what does not end by then fails."""
 LEASE_S = 60
+UNSENT_S = 60
 SENDING, REMOVAL = 2, 3
 """The calls of a redrive: it reads the letter, claims it, sends the message, removes the letter."""
 
@@ -211,6 +212,53 @@ def test_a_letter_that_could_not_be_sent_can_be_redriven_at_once(hand):
         one.open_store(one.services.hooked(before=refuse)).queue.redrive(letter.letter_id)
     assert one.open_store().queue.redrive(letter.letter_id) == letter
     one.settle()
+
+
+def swept(one):
+    """What a sweep sends again; of the module's other events it has nothing to send."""
+    return one.open_store().relay.complete_waiting()
+
+
+def test_an_event_that_could_not_be_sent_is_sent_by_a_sweep_after_a_minute_and_once(hand, clock):
+    one = hand()
+
+    def refuse(number):
+        if number == 1:
+            raise ConnectTimeoutError(endpoint_url="http://127.0.0.1")
+
+    with pytest.raises(StoreUnavailableError):
+        one.open_store(one.services.hooked(before=refuse)).events.accept([one.event])
+    clock.advance(UNSENT_S - 1)
+    assert swept(one) == 0
+    clock.advance(1)
+    assert [swept(one), swept(one)] == [1, 0]
+    one.settle()
+    assert not one.open_store().events.has_unprocessed(one.event.contract_id, received_before=clock.now_ms() + 1)
+
+
+def test_an_event_of_an_answer_whose_process_died_before_it_was_sent_is_sent_by_a_sweep(hand, clock):
+    one = hand()
+    assert one.dies("before", 1, lambda store: store.events.accept_answers([one.event]))
+    clock.advance(UNSENT_S)
+    assert [swept(one), swept(one)] == [1, 0]
+    one.settle()
+
+
+def test_what_could_not_be_sent_and_came_to_its_outcome_by_a_repeat_keeps_no_bytes(hand, clock):
+    one = hand()
+
+    def lose(number):
+        if number == 1:  # it was sent, and nobody heard of it
+            one.settle()
+            raise ConnectTimeoutError(endpoint_url="http://127.0.0.1")
+
+    with pytest.raises(StoreUnavailableError):
+        one.open_store(one.services.hooked(after=lose)).events.accept([one.event])
+    key = {"event": {"S": f"{one.event.source}#{one.event.event_id}"}}
+    name = f"{one.services.names.table_prefix}events"
+    assert "raw" not in one.services.dynamodb.get_item(TableName=name, Key=key)["Item"]
+    clock.advance(UNSENT_S)
+    assert swept(one) == 0
 
 
 def test_a_dead_letter_holds_up_an_expiry_for_as_long_as_it_waits(hand, clock):

@@ -25,7 +25,7 @@ from moneta.client import (
 from moneta.entrypoints.demo.conductor import DemoHub, run_demo_at
 from tests.running_hub import wait_until
 
-pytestmark = [pytest.mark.deployed, pytest.mark.xdist_group("deployed")]
+pytestmark = pytest.mark.deployed
 
 OUTCOME_S_MAX = 240
 WRITERS = 8

@@ -168,6 +168,23 @@ def test_what_has_not_answered_by_the_end_of_the_call_is_kept_and_stops_no_other
     assert record_of(loopback, "c-slow").status is DeliveryStatus.DELIVERED
 
 
+def test_a_receiver_that_takes_its_time_holds_up_no_other_s_record(dispatcher, loopback, owe, receiver):
+    batch = loopback.lines(owe("c-1"), owe("c-slow"))
+    seen = []
+
+    async def send(request):
+        message = json.loads(request.body)
+        while "slow" in message["subject"] and not seen:  # answers once the other is recorded, whenever that is
+            await asyncio.sleep(0.01)
+            seen.extend(one for one in [record_of(loopback, "c-1").status] if one is DeliveryStatus.DELIVERED)
+        return DELIVERED
+
+    receiver.send = send
+    assert dispatch(dispatcher, loopback, batch) == []
+    assert seen == [DeliveryStatus.DELIVERED]
+    assert record_of(loopback, "c-slow").status is DeliveryStatus.DELIVERED
+
+
 def test_nothing_is_taken_in_a_call_that_could_not_send_it(dispatcher, loopback, owe, receiver):
     batch = loopback.lines(owe("c-1"))
     too_short_ms = (SEND_TIMEOUT_S + DISPATCH_RECORD_S) * 1000 - 1

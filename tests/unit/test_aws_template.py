@@ -21,6 +21,7 @@ BUILD = (ROOT / "infra" / "build.py").read_text(encoding="utf-8")
 ACCOUNT_CONCURRENCY_MAX = 1_000
 """Of an account to begin with, of which Lambda keeps a hundred unreserved."""
 UNRESERVED_MIN = 100
+OUTAGE_S = 4 * 3600
 ITS_OWN = "${AWS::StackName}"
 
 
@@ -100,6 +101,12 @@ def test_the_processor_gives_up_before_its_queue_does():
     assert QUEUES["EventsQueue"]["RedrivePolicy"]["maxReceiveCount"] > PROCESS_TRIES_MAX
 
 
+@pytest.mark.parametrize("name", ["EventsQueue", "WebhooksQueue"])
+def test_an_outage_of_four_hours_puts_no_message_aside(name):
+    queue = QUEUES[name]
+    assert queue["RedrivePolicy"]["maxReceiveCount"] * queue["VisibilityTimeout"] >= OUTAGE_S
+
+
 def test_each_function_has_a_role_and_a_log_of_its_own():
     for name, function in FUNCTIONS.items():
         assert function["Role"] == {"Fn::GetAtt": [f"{name}Role", "Arn"]}
@@ -118,11 +125,12 @@ def test_each_function_is_a_handler_that_there_is():
 
 def test_the_functions_environment_is_what_the_settings_ask_for():
     given = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
-    marks = {"ALLOW": "false", "LEVEL": "info", "CHECKERS": "2"}
+    marks = {"ALLOW": "false", "LEVEL": "info", "CHECKERS": "2", "RATIO": "0.25"}
     values = {name: next((text for mark, text in marks.items() if mark in name), "https://x.example") for name in given}
     read = Settings.from_environment({**values, "AWS_REGION": "eu-west-1"}, data_dir=Path())
     assert given.keys() >= set(AWS_VARIABLES.values()) - {"AWS_REGION"}  # which Lambda gives
     assert (read.allow_http_webhooks, read.log_level, read.base_url) == (False, "info", "https://x.example")
+    assert (read.otlp_endpoint, read.trace_ratio) == ("https://x.example", 0.25)
     source = (ROOT / "src" / "moneta" / "settings.py").read_text(encoding="utf-8")
     assert [name for name in given if f'"{name}"' not in source] == []
 
@@ -140,7 +148,7 @@ def test_every_parameter_of_the_function_with_a_snapshot_is_in_its_versions_desc
     described = FUNCTIONS["Management"]["VersionDescription"]["Fn::Sub"]
     named = _parameters_in({name: one for name, one in environment.items() if name != "VersionDescription"})
     assert named <= set(re.findall(r"\$\{(\w+)\}", described))
-    assert {"BaseUrl", "LogLevel", "Stage"} <= named
+    assert {"BaseUrl", "LogLevel", "OtlpEndpoint", "Stage"} <= named
 
 
 def _parameters_in(value):

@@ -554,7 +554,8 @@ class DeliveryLines(Protocol):
         """Announce each line in which something is due, or will be by ``until``, for that moment; return how many.
 
         For whoever looks from time to time: at what a crash left, and at attempts too far off to be announced when the
-        one before them failed. One look announces a bounded number, those that are due longest first.
+        one before them failed. One look announces a bounded number, those that are due longest first, and passes over
+        what it has announced for the same moment some minutes ago.
 
         Raises:
             StoreUnavailableError: Not each of them is known to be announced.

@@ -115,7 +115,7 @@ class DynamoDBDeliveryStore:
         """See DeliveryStore.take_due."""
         lines = self._due.lines(now=now, limit=limit, busy=busy, probed=probed)
         taken: list[DueDelivery] = []
-        while chunk := list(islice(lines, limit - len(taken))):
+        while chunk := [line for line, _ in islice(lines, limit - len(taken))]:
             taken += self._lines.take(chunk, now=now, lease_s=lease_s, in_index=True)
         return taken
 
@@ -127,10 +127,10 @@ class DynamoDBDeliveryStore:
         return self._lines.take(chosen, now=now, lease_s=lease_s, in_index=False)
 
     def due_lines(self, *, now: UnixMillis, until: UnixMillis) -> Mapping[Line, UnixMillis]:
-        """Return the lines that are due now or by ``until``, and when: see DeliveryLines.announce_due."""
+        """Return the lines that are due now or by ``until``, and since when: see DeliveryLines.announce_due."""
         nobody: frozenset[OrganizationId] = frozenset()
         due = islice(self._due.lines(now=now, limit=ANNOUNCED_MAX, busy=nobody, probed=nobody), ANNOUNCED_MAX)
-        return {**self._due.coming(after=now, until=until, limit=ANNOUNCED_MAX), **dict.fromkeys(due, now)}
+        return {**self._due.coming(after=now, until=until, limit=ANNOUNCED_MAX), **dict(due)}
 
     def record(self, results: Sequence[AttemptResult]) -> Mapping[OrganizationId, DisabledReason]:
         """See DeliveryStore.record.

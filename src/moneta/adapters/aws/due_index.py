@@ -74,8 +74,11 @@ class DueIndex:
 
     def lines(
         self, *, now: UnixMillis, limit: int, busy: frozenset[OrganizationId], probed: frozenset[OrganizationId]
-    ) -> Iterator[Line]:
-        """Give lines that something is due in, in turn: up to ``limit`` of each organization, of a probed one one."""
+    ) -> Iterator[tuple[Line, UnixMillis]]:
+        """Give lines that something is due in, and since when, in turn.
+
+        Up to ``limit`` of each organization, of a probed one one.
+        """
         look = _Look(self._endpoints, limit=limit, busy=busy, probed=probed)
         with self._lock:
             if now < self._front:  # the clock was set back
@@ -139,7 +142,7 @@ class DueIndex:
         entries = self._entries(look, start, UnixMillis(self._front - 1))
         for count, (turn, line, due_at) in enumerate(entries, start=1):
             firsts.setdefault(turn, due_at)
-            look.offer(turn, line)
+            look.offer(turn, line, due_at)
             if count == self._bounds.behind or look.room(chosen) == 0:
                 came_to = due_at
                 break
@@ -164,7 +167,7 @@ class DueIndex:
         came_to, offered, passed = now, 0, 0
         for count, (turn, line, due_at) in enumerate(self._entries(look, self._front, now), start=1):
             firsts.setdefault(turn, due_at)
-            is_offered = look.offer(turn, line)
+            is_offered = look.offer(turn, line, due_at)
             offered, passed = offered + is_offered, passed + (not is_offered)
             if count == self._bounds.ahead or offered == CANDIDATES_MAX:
                 came_to = due_at
@@ -215,7 +218,7 @@ class _Look:
         self._probed = probed
         self._asked: set[Turn] = {SWEEP, *busy}
         self._left: set[Turn] = set(busy)
-        self._lines: dict[Turn, dict[Line, None]] = {}
+        self._lines: dict[Turn, dict[Line, UnixMillis]] = {}
 
     def ask(self, turns: Iterable[Turn]) -> None:
         """Find out whose endpoints are disabled, of those that it is not known of."""
@@ -229,17 +232,17 @@ class _Look:
             return 0
         return (1 if turn in self._probed else self._limit) - len(self._lines.get(turn, ()))
 
-    def offer(self, turn: Turn, line: Line) -> bool:
+    def offer(self, turn: Turn, line: Line, due_at: UnixMillis) -> bool:
         """Take a line if there is room, and tell whether it is taken."""
         lines = self._lines.setdefault(turn, {})
         if line not in lines and self.room(turn) > 0:
-            lines[line] = None
+            lines[line] = due_at
         return line in lines
 
-    def in_turn(self) -> Iterator[Line]:
+    def in_turn(self) -> Iterator[tuple[Line, UnixMillis]]:
         """Give the lines one organization after the other, so that none with many keeps the others waiting."""
-        turns = chain.from_iterable(zip_longest(*self._lines.values()))
-        return (line for line in turns if line is not None)
+        turns = chain.from_iterable(zip_longest(*(lines.items() for lines in self._lines.values())))
+        return (one for one in turns if one is not None)
 
 
 def _entry(found: Item) -> tuple[Turn, Line, UnixMillis]:

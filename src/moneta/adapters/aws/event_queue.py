@@ -12,10 +12,10 @@ from dataclasses import replace
 from itertools import islice
 from typing import Final
 
-from moneta.adapters.aws.contract_items import event_key, parse_event_key
+from moneta.adapters.aws.contract_items import event_key
 from moneta.adapters.aws.dynamodb import DynamoDB, Table
-from moneta.adapters.aws.event_messages import EventMessage, event_of, message_of, parse_handle
-from moneta.adapters.aws.events import MESSAGE_LIFE_MS, OWING
+from moneta.adapters.aws.event_messages import event_of, message_of, parse_handle
+from moneta.adapters.aws.events import MESSAGE_LIFE_MS, OWING, event_message
 from moneta.adapters.aws.letters import Letters, letter_of
 from moneta.adapters.aws.sqs import BATCH_MAX, Queue, Received
 from moneta.adapters.aws.tables import WAITING
@@ -134,18 +134,8 @@ class SQSEventQueue:
         item = self._letters.claim(letter_id, now=now)
         if item is None:
             return None
-        source, event_id = parse_event_key(item["event"])
-        event = EventMessage(
-            source=source,
-            event_id=event_id,
-            type=item["type"],
-            contract_id=item["contract_id"],
-            received_at=item["received_at"],
-            ready_at=now,
-            registry_seq=item["registry_seq"],
-        )
         try:
-            self._queue.send([message_of(event, item["raw"])])
+            self._queue.send([message_of(event_message(item, ready_at=now), item["raw"])])
         except StoreUnavailableError:
             self._letters.let_go(item)
             raise

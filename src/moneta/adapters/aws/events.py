@@ -6,8 +6,11 @@ An event is accepted so:
 2. Send its message, which has them. Only then is it known to be durable, and answered.
 
 Who dies between the two has answered nothing; so the event comes again, and is sent again, as is every repeat without
-an outcome: a message too many is harmless. An event out of a webhook's answer may come again with other bytes (an ECDSA
-signature is never the same twice), so its item keeps the first ones until its outcome, and those are sent.
+an outcome: a message too many is harmless. Should no repeat come, what could not be sent is not left to hold up its
+contract: its bytes are kept in the item, and ``send_unsent`` sends them.
+
+An event out of a webhook's answer may come again with other bytes (an ECDSA signature is never the same twice), or not
+at all, so its item keeps the first ones until its outcome, and those are sent.
 
 Until its outcome an item has ``waiting_for``, which puts it into the sparse index ``waiting`` under its contract.
 
@@ -17,14 +20,15 @@ A put that took longer, with its retries, would be recorded with a moment that a
 then the expiry stands, and the event, though received in time, gets ``contract_closed``, as if it had lost the race.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from moneta.adapters.aws.attributes import Item
-from moneta.adapters.aws.contract_items import event_key
-from moneta.adapters.aws.dynamodb import DynamoDB, Query, Table
+from moneta.adapters.aws.attributes import Item, Value
+from moneta.adapters.aws.contract_items import event_key, parse_event_key
+from moneta.adapters.aws.dynamodb import ConditionFailedError, DynamoDB, Query, Table
 from moneta.adapters.aws.event_messages import EventMessage, message_of
 from moneta.adapters.aws.sqs import Message, Queue, batches
 from moneta.adapters.aws.tables import WAITING
@@ -37,12 +41,16 @@ from moneta.application.ports import (
     Reused,
     Taken,
 )
+from moneta.domain.errors import StoreUnavailableError
 from moneta.domain.identifiers import ContractId, EventId, OrganizationId, UnixMillis
 
 OWING: Final = "#owing"
 """What a rejected event waits for until its sender's message is in the deliveries table; no contract's id."""
 MESSAGE_LIFE_MS: Final = 14 * 24 * 3_600_000
 """How long SQS keeps a message: the longest that it offers."""
+UNSENT_MS: Final = 60_000
+"""For how long an event waits before it is sent again: its sender, or whoever is at it, has been faster as a rule."""
+SENT_AGAIN: Final = "sent_again_at"
 LETTER: Final = "letter_bucket"
 """The attribute that an event has while it is a dead letter."""
 
@@ -72,9 +80,43 @@ class DynamoDBEventStore:
         found = dict(zip(firsts, self._db.each(lambda place: record(events[place]), firsts), strict=True))  # (1)
         # A repeat within the call meets what the first one left, like any other repeat.
         recorded = [found.get(place) or record(event) for place, event in enumerate(events)]
-        messages = {one.item["event"]: one.message() for one in recorded if one.is_unprocessed()}
-        self._db.each(self._queue.send, list(batches(list(messages.values()))))  # (2)
+        unprocessed = {one.item["event"]: one for one in recorded if one.is_unprocessed()}
+        try:
+            self._send([one.message() for one in unprocessed.values()])  # (2)
+        except StoreUnavailableError:
+            self._keep_bytes([one for one in unprocessed.values() if "raw" not in one.item])
+            raise
         return recorded
+
+    def _send(self, messages: Sequence[Message]) -> None:
+        self._db.each(self._queue.send, list(batches(messages)))
+
+    def _keep_bytes(self, recorded: Sequence["_Recorded"]) -> None:
+        """Keep the bytes of what may not have been sent, as far as the table can be reached."""
+        with suppress(StoreUnavailableError):
+            self._db.each(self._keep, recorded)
+
+    def _keep(self, one: "_Recorded") -> None:
+        values: dict[str, Value] = {"raw": one.event.raw, "accepted": EventStatus.ACCEPTED}
+        self._update(one.item, "SET #raw = :raw", values, "#status = :accepted AND attribute_not_exists(#raw)")
+
+    def send_unsent(self, waiting: Sequence[Item]) -> int:
+        """Send what has waited for ``UNSENT_MS`` and has its bytes, once; return how much it was.
+
+        ``waiting``: entries of the index. An event out of an answer has its bytes even if it was sent.
+        """
+        now = self._clock.now_ms()
+        keys = [{"event": one["event"]} for one in waiting if one["received_at"] <= now - UNSENT_MS]
+        found = [item for item in self._db.batch_get(Table.EVENTS, keys) if _is_unsent(item)]
+        self._send([message_of(event_message(item, ready_at=item["received_at"]), item["raw"]) for item in found])
+        for item in found:
+            self._update(item, f"SET #{SENT_AGAIN} = :now", {"now": now}, "attribute_exists(#raw)")
+        return len(found)
+
+    def _update(self, item: Item, expression: str, values: Mapping[str, Value], condition: str) -> None:
+        """Change an event unless its outcome was faster."""
+        with suppress(ConditionFailedError):
+            self._db.update(Table.EVENTS, {"event": item["event"]}, expression, values=values, condition=condition)
 
     def _record(self, event: NewEvent, *, keeps_bytes: bool) -> "_Recorded":
         item = event_item(event, received_at=self._clock.now_ms(), keeps_bytes=keeps_bytes)
@@ -129,16 +171,27 @@ class _Recorded:
         return has_bytes and "processed_at" not in self.item and LETTER not in self.item
 
     def message(self) -> Message:
-        facts = EventMessage(
-            source=self.event.source,
-            event_id=self.event.event_id,
-            type=self.item["type"],
-            contract_id=self.item["contract_id"],
-            received_at=self.item["received_at"],
-            ready_at=self.item["received_at"],
-            registry_seq=self.item["registry_seq"],
-        )
+        facts = event_message(self.item, ready_at=self.item["received_at"])
         return message_of(facts, self.item.get("raw", self.event.raw))
+
+
+def _is_unsent(item: Item) -> bool:
+    """Tell whether an event is to be sent, and may never have been."""
+    return "raw" in item and not {"processed_at", LETTER, SENT_AGAIN} & item.keys()
+
+
+def event_message(item: Item, *, ready_at: UnixMillis) -> EventMessage:
+    """Return what a message says of an event, beside its bytes."""
+    source, event_id = parse_event_key(item["event"])
+    return EventMessage(
+        source=source,
+        event_id=event_id,
+        type=item["type"],
+        contract_id=item["contract_id"],
+        received_at=item["received_at"],
+        ready_at=ready_at,
+        registry_seq=item["registry_seq"],
+    )
 
 
 def event_item(event: NewEvent, *, received_at: UnixMillis, keeps_bytes: bool) -> Item:

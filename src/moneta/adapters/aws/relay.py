@@ -1,7 +1,7 @@
 """Completes what was committed and not finished: steps that the contracts table's stream tells of, and waiting events.
 
 A step is finished once its contract's head has come to it (``commits``), but for the outcome of its event: that comes
-last, and until then the event's message is in the queue, which brings it back.
+last, and until then the event's message is in the queue, which brings it back. What may not be there is sent.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from typing import Final
 from moneta.adapters.aws.attributes import Item
 from moneta.adapters.aws.commits import Commits
 from moneta.adapters.aws.dynamodb import DynamoDB, Query, Table
-from moneta.adapters.aws.events import OWING
+from moneta.adapters.aws.events import OWING, DynamoDBEventStore
 from moneta.adapters.aws.tables import WAITING
 from moneta.domain.identifiers import ContractId, Revision
 
@@ -22,9 +22,10 @@ WAITING_LOOKED_AT_MAX: Final = 1_000
 class DynamoDBRelay:
     """See ``ports.Relay``."""
 
-    def __init__(self, db: DynamoDB, commits: Commits) -> None:
+    def __init__(self, db: DynamoDB, commits: Commits, events: DynamoDBEventStore) -> None:
         self._db = db
         self._commits = commits
+        self._events = events
 
     def complete(self, steps: Sequence[tuple[ContractId, Revision]]) -> int:
         """See Relay.complete."""
@@ -36,13 +37,14 @@ class DynamoDBRelay:
     def complete_waiting(self) -> int:
         """See Relay.complete_waiting."""
         owing = Query(table=Table.EVENTS, index=WAITING, where="#waiting_for = :owing", values={"owing": OWING})
-        waiting = self._db.scan(Table.EVENTS, index=WAITING, attributes=("event", "waiting_for"))
+        waiting = self._db.scan(Table.EVENTS, index=WAITING, attributes=("event", "waiting_for", "received_at"))
         events = {
             entry["event"]: entry
             for entries in (self._db.query(owing), waiting)
             for entry in islice(entries, WAITING_LOOKED_AT_MAX)
         }
-        return sum(self._db.each(self._complete_event, list(events.values())))
+        completed = sum(self._db.each(self._complete_event, list(events.values())))
+        return completed + self._events.send_unsent([one for one in events.values() if one["waiting_for"] != OWING])
 
     def _complete_event(self, entry: Item) -> bool:
         if entry["waiting_for"] != OWING:

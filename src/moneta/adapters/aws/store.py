@@ -103,7 +103,7 @@ class DynamoDBStore:
             deliveries=deliveries,
             directory=directory,
             retention=DynamoDBRetentionStore(),
-            relay=DynamoDBRelay(db, commits),
+            relay=DynamoDBRelay(db, commits, events),
             lines=SQSDeliveryLines(deliveries, announcer),
             messages=SQSMessages(messages),
         )

@@ -1,7 +1,8 @@
 """The dispatcher: a batch of lines in which something is due, and one message of each is sent.
 
 1. Take the first message of each line, under a lease.   2. Make the signed requests.
-3. Send all at once, within the time that the call has.   4. Record what came of them; the store announces what follows.
+3. Send all at once, within the time that the call has.   4. Record what comes as it comes; the store announces what
+follows. So a receiver that takes its time holds up nobody's line but its own.
 
 A line is done when nothing was due in it, or when what came of its message is recorded. Everything else comes again,
 once the lease is over: the message is then sent a second time, under its id.
@@ -110,20 +111,30 @@ class Dispatcher:
         due = serverless.lines.take(list(ids), now=hub.clock.now_ms(), lease_s=DELIVER_LEASE_S)  # (1)
         undone = {one.owed.webhook_id: one for one in due}
         prepared = prepare_each(hub, due, _log_bug)  # (2)
-        came = self._loop.run_until_complete(self._send(prepared, left_ms() / 1000 - DISPATCH_RECORD_S))  # (3)
-        for one in self._record(hub, came, left_ms):  # (4)
+        send_s = left_ms() / 1000 - DISPATCH_RECORD_S
+        for one in self._loop.run_until_complete(self._send(hub, prepared, send_s=send_s, left_ms=left_ms)):  # (3), (4)
             del undone[one.owed.webhook_id]
         return [*kept, *(message_id for one in undone.values() for message_id in ids[_line_of(one)])]
 
-    async def _send(self, prepared: Sequence[PreparedAttempt], timeout_s: float) -> Sequence[CameOf]:
-        """Send each, and return what came in time."""
-        if not prepared:
-            return ()
-        sends = [asyncio.create_task(self._send_one(one)) for one in prepared]
-        in_time, late = await asyncio.wait(sends, timeout=timeout_s)
-        for send in late:
-            send.cancel()
-        return [send.result() for send in sends if send in in_time]
+    async def _send(
+        self, hub: Hub, prepared: Sequence[PreparedAttempt], *, send_s: float, left_ms: Callable[[], int]
+    ) -> Sequence[DueDelivery]:
+        """Send each for at most ``send_s``, record what comes, and return the deliveries of which it is durable."""
+        ends_at = self._loop.time() + send_s
+        waiting = {asyncio.create_task(self._send_one(one)) for one in prepared}
+        recorded: list[DueDelivery] = []
+        try:
+            while waiting:
+                left_s = max(0.0, ends_at - self._loop.time())
+                ended, waiting = await asyncio.wait(waiting, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+                if not ended:
+                    break
+                came = [send.result() for send in ended]
+                recorded += await asyncio.to_thread(self._record, hub, came, left_ms)  # the others go on meanwhile
+        finally:
+            for send in waiting:
+                send.cancel()
+        return recorded
 
     async def _send_one(self, prepared: PreparedAttempt) -> CameOf:
         try:
@@ -149,7 +160,7 @@ class Dispatcher:
             _log_bug(due, error)
             lost.add(due.owed.webhook_id)
 
-        for _ in range(RECORD_TRIES_MAX if came else 0):
+        for _ in range(RECORD_TRIES_MAX):
             try:
                 for recorded in record_each(hub, came, lose):
                     for organization, reason in recorded.disabled.items():
