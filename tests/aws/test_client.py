@@ -237,6 +237,23 @@ def test_an_event_whose_put_was_throttled_is_not_accepted():
     assert store.events.accept([new_event()]) == [Taken(received_at=NOW, is_replay=False)]
 
 
+NOTHING_THERE = refused("ConditionalCheckFailedException")
+
+
+@pytest.mark.parametrize(
+    ("table", "queue", "error", "what"),
+    [
+        (refused("AccessDeniedException"), {}, MisconfiguredError, "events: no permission"),
+        (refused("ThrottlingException"), {}, StoreUnavailableError, "ThrottlingException"),
+        (NOTHING_THERE, refused("QueueDoesNotExist"), MisconfiguredError, "queue e: it is not there"),
+    ],
+)
+def test_whoever_accepts_nothing_is_told_that_an_event_could_not_be_recorded(table, queue, error, what):
+    store = scripted_store(ScriptedClient(table), sqs=ScriptedClient(queue))
+    with pytest.raises(error, match=what):
+        store.events.accept([])
+
+
 def test_a_commit_that_met_a_time_out_is_not_known_to_be_durable():
     store = scripted_store(ScriptedClient(ReadTimeoutError(endpoint_url="")))
     with pytest.raises(StoreUnavailableError):

@@ -332,6 +332,14 @@ def test_an_endpoint_that_has_failed_for_too_long_is_disabled_once(store):
     assert take(store, now=NOW + 9 * DAY) == []
 
 
+def test_an_endpoint_that_answers_late_stays_disabled_and_is_counted_so(store):
+    try_at(store, NOW, PENDING)
+    assert try_at(store, NOW + DAY, PENDING, limit=NOW) == {PUBLISHER: "failing"}
+    try_at(store, NOW + DAY + 1, DELIVERED)
+    assert health(store).status == "disabled"
+    assert store.directory.endpoint_counts() == {"failing": 0, "disabled": 1}
+
+
 def test_one_endpoint_s_failures_are_not_another_s(store):
     try_at(store, NOW, PENDING)
     owed = owed_delivery("msg-mo", to=MO, contract_id="c9")

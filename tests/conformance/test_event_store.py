@@ -127,3 +127,8 @@ def test_one_event_of_two_waits_still(store):
     assert store.events.has_unprocessed("contract-1", received_before=NOW + 1)
     store.contracts.commit([Change(contract_id="contract-1", read_revision=0, outcome=processed(second))])
     assert not store.events.has_unprocessed("contract-1", received_before=NOW + 1)
+
+
+def test_no_events_are_accepted_as_such_and_leave_nothing(store):
+    assert store.events.accept([]) == []
+    assert store.queue.depth() == 0

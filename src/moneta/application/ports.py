@@ -166,7 +166,8 @@ class EventStore(Protocol):
         """Record each event with its bytes and queue it for processing, durably; one answer each, in order.
 
         ``received_at`` is stamped here, so late that whatever was received before a moment can be found once the
-        moment is past (see ``has_unprocessed``). Twice the same (source, id) in one call: the first wins.
+        moment is past (see ``has_unprocessed``). Twice the same (source, id) in one call: the first wins. For no events
+        nothing is written, but whoever writes them is asked whether they could be.
 
         Raises:
             StoreUnavailableError: Nothing of the batch is known to be durable.

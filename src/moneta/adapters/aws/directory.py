@@ -5,13 +5,13 @@ a batch's directory takes a handful of calls whatever the size of the batch.
 """
 
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
+from types import MappingProxyType
 from typing import TypeVar
 
 from moneta.adapters.aws.attributes import Item, Key, Value
-from moneta.adapters.aws.buckets import merged
+from moneta.adapters.aws.buckets import merged, time_key
 from moneta.adapters.aws.directory_changes import actions_of, failure_of
 from moneta.adapters.aws.directory_items import (
     CHANGES_LISTING,
@@ -28,6 +28,7 @@ from moneta.adapters.aws.directory_items import (
     change_key,
     change_of,
     code_name,
+    endpoint_listing,
     endpoint_of,
     health_of,
     identity_of,
@@ -185,22 +186,28 @@ class DynamoDBDirectoryStore:
         return {one: health_of(found.get(organization_key(one, ENDPOINT)["object"], {})) for one in ids}
 
     def endpoint_counts(self) -> Mapping[EndpointStatus, int]:
-        """See DirectoryStore.endpoint_counts. Reads the whole table, as DeliveryStore.backlog does."""
-        items = self._db.scan(Table.DIRECTORY, attributes=("failing_since", "disabled_at"))
-        found = Counter(health_of(item).status for item in items)
-        return {status: found[status] for status in (EndpointStatus.FAILING, EndpointStatus.DISABLED)}
+        """See DirectoryStore.endpoint_counts. Reads an entry each of an index."""
+        counted = (EndpointStatus.FAILING, EndpointStatus.DISABLED)
+        return {status: sum(1 for _ in self._db.query(_listing(endpoint_listing(status)))) for status in counted}
 
     def mark_recovered(self, organization: OrganizationId) -> None:
         """Note that a delivery came through."""
-        self._db.update(Table.DIRECTORY, organization_key(organization, ENDPOINT), "REMOVE #failing_since", values={})
+        try:
+            self._mark(
+                organization,
+                "REMOVE #failing_since, #listing, #listing_key",
+                condition="attribute_not_exists(#disabled_at)",
+            )
+        except ConditionFailedError:  # It stays disabled, and is listed so.
+            self._mark(organization, "REMOVE #failing_since")
 
     def mark_failing(self, organization: OrganizationId, *, at: UnixMillis) -> None:
         """Note that a delivery failed, unless that is known."""
-        self._db.update(
-            Table.DIRECTORY,
-            organization_key(organization, ENDPOINT),
-            "SET #failing_since = if_not_exists(#failing_since, :at)",
-            values={"at": at},
+        self._mark(
+            organization,
+            "SET #failing_since = if_not_exists(#failing_since, :at), "
+            "#listing = if_not_exists(#listing, :failing), #listing_key = if_not_exists(#listing_key, :place)",
+            {"at": at, "failing": endpoint_listing(EndpointStatus.FAILING), "place": time_key(at, organization)},
         )
 
     def disable_endpoint(
@@ -210,22 +217,34 @@ class DynamoDBDirectoryStore:
 
         With a ``failing_limit`` only one that has been failing since then or longer.
         """
-        values: dict[str, Value] = {"at": at, "reason": reason}
+        values: dict[str, Value] = {"at": at, "reason": reason, "place": time_key(at, organization)}
+        values["disabled"] = endpoint_listing(EndpointStatus.DISABLED)
         condition = "attribute_not_exists(#disabled_at)"
         if failing_limit is not None:
             values["failing_limit"] = failing_limit
             condition += " AND #failing_since <= :failing_limit"
         try:
-            self._db.update(
-                Table.DIRECTORY,
-                organization_key(organization, ENDPOINT),
-                "SET #disabled_at = :at, #disabled_reason = :reason",
-                values=values,
+            self._mark(
+                organization,
+                "SET #disabled_at = :at, #disabled_reason = :reason, #listing = :disabled, #listing_key = :place",
+                values,
                 condition=condition,
             )
         except ConditionFailedError:
             return False
         return True
+
+    def _mark(
+        self,
+        organization: OrganizationId,
+        expression: str,
+        values: Mapping[str, Value] = MappingProxyType({}),
+        *,
+        condition: str = "",
+    ) -> None:
+        """Change what is known of an endpoint."""
+        key = organization_key(organization, ENDPOINT)
+        self._db.update(Table.DIRECTORY, key, expression, values=values, condition=condition)
 
     def list_organizations(
         self,
@@ -317,21 +336,23 @@ class DynamoDBDirectoryStore:
 
     def _listed(self, partitions: Sequence[str], *, high: str) -> Iterator[Item]:
         """Give the items of partitions of the index ``listing`` below a key, the latest first, as they are now."""
-        queries = [
-            Query(
-                table=Table.DIRECTORY,
-                index=LISTING,
-                where="#listing = :listing AND #listing_key < :high",
-                values={"listing": partition, "high": high},
-                is_descending=True,
-                page=BATCH_GET_MAX,
-            )
-            for partition in partitions
-        ]
+        queries = [_listing(partition, high=high) for partition in partitions]
         entries = merged(self._db.query_many(queries), "listing_key", reverse=True)
         while chunk := [{"object": one["object"], "part": one["part"]} for one in islice(entries, BATCH_GET_MAX)]:
             items = self._db.batch_get(Table.DIRECTORY, chunk)
             yield from sorted(items, key=lambda item: str(item["listing_key"]), reverse=True)
+
+
+def _listing(partition: str, *, high: str = PLACE_END) -> Query:
+    """Return the query of a partition of the index ``listing`` below a key, the latest first."""
+    return Query(
+        table=Table.DIRECTORY,
+        index=LISTING,
+        where="#listing = :listing AND #listing_key < :high",
+        values={"listing": partition, "high": high},
+        is_descending=True,
+        page=BATCH_GET_MAX,
+    )
 
 
 def _fitting(found: Iterator[tuple[str, Listed]], fits: Callable[[Listed], bool]) -> Iterator[Seen[Listed]]:

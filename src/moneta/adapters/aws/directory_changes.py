@@ -160,7 +160,11 @@ def _endpoints(change: DirectoryChange) -> Iterator[Action]:
     enabled = () if change.enables_endpoint is None else (change.enables_endpoint,)
     for owner in dict.fromkeys([*secrets, *enabled]):
         parts = ["SET #secrets = :secrets"] if owner in secrets else []
-        parts += ["REMOVE #disabled_at, #disabled_reason, #failing_since"] if owner in enabled else []
+        parts += (
+            ["REMOVE #disabled_at, #disabled_reason, #failing_since, #listing, #listing_key"]
+            if owner in enabled
+            else []
+        )
         values = {"secrets": pack_secrets(secrets[owner])} if owner in secrets else {}
         key = organization_key(owner, ENDPOINT)
         write = Write(table=Table.DIRECTORY, key=key, expression=" ".join(parts), values=values)

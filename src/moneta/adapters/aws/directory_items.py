@@ -28,7 +28,7 @@ from moneta.adapters.aws.attributes import Item, Key
 from moneta.adapters.aws.buckets import time_key
 from moneta.application.documents import to_json
 from moneta.application.ports import Endpoint, Identity, IdentityRole, RememberedAnswer, WebhookSecret
-from moneta.domain.endpoints import DisabledReason, EndpointHealth
+from moneta.domain.endpoints import DisabledReason, EndpointHealth, EndpointStatus
 from moneta.domain.identifiers import KeyId, MPassId, OrganizationId, RegistrySeq, UnixMillis
 from moneta.domain.ijson import Value, parse_object
 from moneta.domain.keys import RegisteredKey
@@ -251,6 +251,11 @@ def endpoint_of(organization: Organization, item: Item) -> Endpoint:
         url=organization.webhook_url,
         secrets=_secrets.decode(item["secrets"]) if "secrets" in item else (),
     )
+
+
+def endpoint_listing(status: EndpointStatus) -> str:
+    """Return the partition of the index ``listing`` that has the endpoints which stand so; enabled ones are in none."""
+    return f"endpoint#{status}"
 
 
 def health_of(item: Item) -> EndpointHealth:

@@ -206,14 +206,15 @@ class DynamoDB:
     def update(
         self, table: Table, key: Key, expression: str, *, values: Mapping[str, Value], condition: str = ""
     ) -> None:
-        """Change attributes of an item. With a ``condition`` the ``expression`` begins with ``SET``.
+        """Change attributes of an item.
 
         Raises:
             ConditionFailedError: ``condition`` does not hold, and nothing was changed.
         """
         mark = secrets.token_bytes(MARK_BYTES)
         if condition:
-            expression, values = f"SET #{MARK} = :{MARK}, {expression.removeprefix('SET ')}", {**values, MARK: mark}
+            rest = f", {expression.removeprefix('SET ')}" if expression.startswith("SET ") else f" {expression}"
+            expression, values = f"SET #{MARK} = :{MARK}{rest}", {**values, MARK: mark}
         write = Write(table=table, key=key, expression=expression, values=values, condition=condition)
         self._write_once("update_item", table, _update_arguments(write), mark)
 

@@ -19,7 +19,6 @@ import structlog
 
 from moneta.application.ports import ContractQuery, Hub
 from moneta.domain.errors import StoreUnavailableError
-from moneta.domain.identifiers import EventId, OrganizationId
 from moneta.domain.limits import (
     CLOCK_SKEW_S,
     DISK_FREE_BYTES_MIN,
@@ -31,9 +30,6 @@ from moneta.domain.limits import (
 )
 from moneta.entrypoints.heartbeats import DELIVERER, PROCESSOR, Heartbeat, HeartbeatFile
 from moneta.entrypoints.http.recent import Recent
-
-NOBODY: Final = OrganizationId("-")
-NOTHING: Final = EventId("-")
 
 log = structlog.get_logger()
 
@@ -129,8 +125,7 @@ def _fault(check: Check, surroundings: Surroundings) -> str | None:
 
 def _store_fault(around: Surroundings) -> str | None:
     try:
-        around.hub.events.accept(())  # takes the writer's place, and begins and ends a transaction
-        around.hub.events.find(NOBODY, NOTHING)  # where nothing is written for nothing, this asks the store at least
+        around.hub.events.accept(())  # does all that accepting does, but for writing
     except StoreUnavailableError as error:
         return str(error)
     return None
