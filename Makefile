@@ -4,7 +4,7 @@ DATA   ?= .data
 BIN    := .venv/bin
 PIP     = $(BIN)/uv pip $(1) --quiet --python $(BIN)/python
 export UV_PYTHON_DOWNLOADS := never
-.PHONY: help up demo test check format lock openapi torture test-aws aws-package aws-check bench bench-long clean
+.PHONY: help up demo test check format lock openapi torture fuzz test-aws aws-package aws-check bench bench-long clean
 help: ## List the targets
 	@sed -n 's/^\([a-z -]*\):[^#]*## /\1	/p' Makefile | while IFS='	' read -r name text; do printf '%-16s %s\n' "$$name" "$$text"; done
 up: .venv/.run ## Serve a hub at port 8080, its data in .data (DATA=...)
@@ -22,8 +22,8 @@ format: .venv/.dev ## Format, and fix what can be fixed
 lock: .venv/.uv ## Choose versions anew and export them, with hashes
 	for one in requirements/*.in; do $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate $$one --output-file $${one%.in}.txt || exit 1; done
 	rm -f uv.lock && $(BIN)/uv lock --quiet --python $(BIN)/python && for one in 'run --no-default-groups' 'aws --no-default-groups --extra aws --extra telemetry' 'telemetry --no-default-groups --extra telemetry' 'dev --all-extras'; do $(BIN)/uv export --quiet --frozen --format requirements-txt --no-emit-project --no-header --no-annotate $${one#* } --output-file requirements/$${one%% *}.txt || exit 1; done; rm uv.lock
-openapi torture: .venv/.dev ## Write docs/openapi.json anew; cut the power, kill, fail the disk (40 minutes)
-	$(BIN)/python -m $(if $(filter torture,$@),tests.torture,moneta.entrypoints.http.openapi) $(ARGS)
+openapi torture fuzz: .venv/.dev ## Write docs/openapi.json anew; cut the power, kill, fail the disk (40 minutes); call all of the API with all sorts of input
+	$(BIN)/python -m $(if $(filter openapi,$@),moneta.entrypoints.http.openapi,tests.$@) $(ARGS)
 test-aws: .venv/.dev aws-check ## Check the template; run what needs AWS: adapters, and the hub deployed (needs a JDK and Maven)
 	$(BIN)/python -m tests.emulators $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadscope -m 'dynamodb or deployed' $(ARGS)
 aws-package: .venv/.uv ## Build the artifact of the functions (needs Python 3.13; ARGS=--host: for an emulator here)

@@ -1,6 +1,7 @@
 """Management and reading over HTTP: the answers, their headers, and the conditions that requests carry."""
 
 import json
+import re
 
 import pytest
 
@@ -8,7 +9,7 @@ from moneta.adapters.template_reader import builtin_templates
 from moneta.application.ports import IdentityRole
 from moneta.signing import base64url
 from moneta.signing.tokens import make_token
-from tests.http.api_contract import check_described
+from tests.http.api_contract import check_described, document
 from tests.http.api_server import parties, serving
 from tests.hub import MO, PUBLISHER
 from tests.signing_examples import key_of
@@ -270,6 +271,13 @@ class TestOpenRoutes:
         assert answer.json().get("code") in {"method_not_allowed", "malformed_request"}
         if answer.status_code == 405:
             assert set(answer.headers["allow"].split(", ")) == allowed
+
+    @pytest.mark.parametrize("path", [path for path in document()["paths"] if path != "/event"])
+    def test_every_path_tells_its_methods(self, served, path):
+        described = {method.upper() for method in document()["paths"][path]}
+        answer = served.client.options(re.sub(r"{\w+}", "x", path))
+        assert answer.status_code == 204
+        assert set(answer.headers["allow"].split(", ")) - {"HEAD"} == described | {"OPTIONS"}
 
     def test_no_answer_allows_another_origin(self, served):
         answer = served.client.options("/contracts", headers={"origin": "https://evil.example"})

@@ -4,7 +4,7 @@ A module of its own because Litestar and the tables take 0.6 s to import: the we
 once it takes events (see ``app``).
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from litestar import Litestar, Request, Response
@@ -26,6 +26,13 @@ from moneta.entrypoints.http.routes import ROUTES
 AnyRequest = Request[Any, Any, Any]  # Litestar's user, auth and state: none is used
 Handler = Callable[[AnyRequest], Awaitable[Response[bytes]]]
 
+METHODS: Final[Mapping[str, list[Method]]] = {
+    "GET": ["GET", "HEAD"],
+    "POST": ["POST"],
+    "PUT": ["PUT"],
+    "OPTIONS": ["OPTIONS"],
+}
+"""What each method of the tables is asked as."""
 UNROUTED: Final = "unrouted"
 
 
@@ -55,6 +62,8 @@ class Management:
         self._on_change = on_change
         self._litestar = LeanLitestar(
             route_handlers=[
+                # First: where a path has none yet, Litestar makes one, which tells of the path's last call alone.
+                *[_handler("OPTIONS", path, _telling(methods)) for path, methods in _methods_by_path().items()],
                 *[_handler(route.method, route.path, self._call_handler(route)) for route in ROUTES],
                 *[_handler("GET", route.path, self._open_handler(route)) for route in OPEN_ROUTES],
             ],
@@ -113,8 +122,24 @@ def _response(answer: Answer) -> Response[bytes]:
 
 
 def _handler(method: str, path: str, handler: Handler) -> HTTPRouteHandler:
-    methods: list[Method] = ["GET", "HEAD"] if method == "GET" else ["POST"] if method == "POST" else ["PUT"]
-    return HTTPRouteHandler(_typed(path), http_method=methods, status_code=200)(handler)
+    return HTTPRouteHandler(_typed(path), http_method=METHODS[method], status_code=200)(handler)
+
+
+def _methods_by_path() -> Mapping[str, Sequence[Method]]:
+    """Return the methods of each path, whose calls are rows of their own."""
+    methods: dict[str, list[Method]] = {}
+    for route in ROUTES:
+        methods.setdefault(route.path, []).extend(METHODS[route.method])
+    return {**methods, **{route.path: METHODS["GET"] for route in OPEN_ROUTES}}
+
+
+def _telling(methods: Sequence[Method]) -> Handler:
+    allowed = ", ".join((*methods, "OPTIONS"))
+
+    async def tell(request: AnyRequest) -> Response[bytes]:  # noqa: ARG001  # Litestar hands it in by this name
+        return Response(content=b"", status_code=204, headers={"allow": allowed})
+
+    return tell
 
 
 def _typed(path: str) -> str:

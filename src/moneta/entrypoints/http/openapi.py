@@ -20,7 +20,13 @@ from moneta.application.problems import PROBLEM_TYPES, problems_page
 from moneta.application.templates import FirstStatus
 from moneta.domain import errors
 from moneta.domain.errors import Refused
-from moneta.domain.limits import CURSOR_CHARS_MAX, IDEMPOTENCY_KEY_CHARS_MAX, LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX
+from moneta.domain.limits import (
+    CURSOR_CHARS_MAX,
+    IDEMPOTENCY_KEY_CHARS_MAX,
+    JSON_INTEGER_MAX,
+    LIST_LIMIT_DEFAULT,
+    LIST_LIMIT_MAX,
+)
 from moneta.domain.mpasses import MPassStatus
 from moneta.domain.organizations import OrganizationKind, OrganizationStatus
 from moneta.domain.pending_changes import ChangeState
@@ -41,8 +47,7 @@ ProblemClasses = Sequence[type[Refused]]
 # fmt: off
 CHOSEN_ID: Final = {"type": "string", "pattern": "^[A-Za-z0-9._:~-]{1,128}$"}
 UUID:      Final = {"type": "string", "format": "uuid"}
-CODE:      Final = {"type": "string", "pattern": "^[A-Z0-9]{2,12}$"}
-SECONDS:   Final = {"type": "integer", "minimum": 0}
+SECONDS:   Final = {"type": "integer", "minimum": 0, "maximum": JSON_INTEGER_MAX}
 TEXT:      Final = {"type": "string"}
 
 PATH_PARAMETERS: Final[Mapping[str, tuple[Node, str]]] = {
@@ -68,8 +73,8 @@ QUERY_PARAMETERS: Final[Mapping[str, tuple[Node, str]]] = {
     "contract_id":   (CHOSEN_ID, "Only those of this contract."),
     "received_from": (SECONDS, "Received at this Unix second or later."),
     "received_to":   (SECONDS, "Received at this Unix second or earlier."),
-    "mic":           (CODE, "Only the membership organization with this code."),
-    "mpc":           (CODE, "Only the publisher with this code."),
+    "mic":           (CHOSEN_ID, "Only the membership organization with this code."),
+    "mpc":           (CHOSEN_ID, "Only the publisher with this code."),
     "state":         ({"type": "string", "enum": list(ChangeState)}, "Only those in this state."),
     "status":        (TEXT, "Only those of this status."),
     "limit":         ({"type": "integer", "minimum": 1, "maximum": LIST_LIMIT_MAX, "default": LIST_LIMIT_DEFAULT}, "The most items of a page."),  # noqa: E501  # one row a fact
@@ -103,6 +108,7 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "roles.md":      roles_page,
     "lifecycles.md": lifecycles_page,
 }
+ENTITY_TAG: Final = r'^(\*|(W/)?"[!#-~]*")$'
 RATE_LIMIT: Final = ("RateLimit-Policy", "RateLimit")
 PROBLEM_HEADERS: Final[Mapping[int, Sequence[str]]] = {
     401: ("WWW-Authenticate",), 429: ("Retry-After", *RATE_LIMIT), 503: ("Retry-After",),
@@ -209,7 +215,7 @@ def _call_operation(route: Route) -> Node:
     if parameters:
         operation["parameters"] = parameters
     if route.body is not NO_BODY:
-        shape = _one_of(route.request) if route.body is JSON_BODY else TEXT
+        shape = _one_of(route.request) if route.body is JSON_BODY else {"description": "A template."}
         operation["requestBody"] = _request_body(route.body.media_types, shape)
     operation["responses"] = {str(route.status): answer, **_waiting(route), **_problem_answers(call_problems(route))}
     return operation
@@ -256,7 +262,7 @@ def _query_parameters(route: Route) -> list[Node]:
 def _header_parameters(route: Route) -> list[Node]:
     parameters = []
     if route.is_conditional:
-        shape = {"type": "string", "examples": ['"3"']}
+        shape = {"type": "string", "pattern": ENTITY_TAG, "examples": ['"3"']}
         parameters.append({"in": "header", **_parameter("If-Match", shape, "Change only this revision.")})
     if route.is_idempotent:
         shape = {"type": "string", "pattern": f"^[!-~]{{1,{IDEMPOTENCY_KEY_CHARS_MAX}}}$"}

@@ -10,6 +10,9 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from moneta.domain.limits import (
     CERTIFICATES_MAX,
+    CURSOR_CHARS_MAX,
+    JSON_INTEGER_MAX,
+    KEYS_PER_ORGANIZATION_MAX,
     LIST_MEMBERS_MAX,
     NAME_CHARS_MAX,
     REASON_CHARS_MAX,
@@ -19,7 +22,7 @@ from moneta.domain.limits import (
 UUID4: Final = r"^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
 
 # fmt: off
-Seconds      = Annotated[int, Meta(ge=0, description="Unix seconds")]
+Seconds      = Annotated[int, Meta(ge=0, le=JSON_INTEGER_MAX, description="Unix seconds")]
 ChosenId     = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:~-]{1,128}$")]
 OrgId        = Annotated[str, Meta(pattern=UUID4, description="UUID v4")]
 Code         = Annotated[str, Meta(pattern=r"^[A-Z0-9]{2,12}$")]
@@ -31,6 +34,7 @@ Name         = Annotated[str, Meta(min_length=1, max_length=NAME_CHARS_MAX)]
 Reason       = Annotated[str, Meta(max_length=REASON_CHARS_MAX)]
 Revision     = Annotated[int, Meta(ge=1, description="counts commits")]
 WebhookURL   = Annotated[str, Meta(pattern=r"^https?://", description="https, or http in local use")]
+Cursor       = Annotated[str, Meta(min_length=1, max_length=CURSOR_CHARS_MAX)]
 Digest       = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{43}$", description="base64url of a SHA-256")]
 Object       = Annotated[dict[str, Any], Meta(description="any JSON object")]  # JSON has no narrower type
 OrganizationStatusName = Literal["Pending", "Active", "Suspended", "Destroyed"]
@@ -243,7 +247,7 @@ class ContractReplay(Struct, forbid_unknown_fields=True):
 
     contract_id: ChosenId
     organization_id: ChosenId | UnsetType = UNSET
-    cursor: str | UnsetType = UNSET
+    cursor: Cursor | UnsetType | None = UNSET
 
 
 class RangeReplay(Struct, forbid_unknown_fields=True, rename={"owed_from": "from", "owed_to": "to"}):
@@ -252,7 +256,7 @@ class RangeReplay(Struct, forbid_unknown_fields=True, rename={"owed_from": "from
     owed_from: Seconds
     owed_to: Seconds
     organization_id: ChosenId | UnsetType = UNSET
-    cursor: str | UnsetType = UNSET
+    cursor: Cursor | UnsetType | None = UNSET
 
 
 class ReplayDocument(Struct, forbid_unknown_fields=True):
@@ -312,7 +316,7 @@ class NewMO(Struct, forbid_unknown_fields=True):
     name: Name
     mic: Code
     metadata: Object
-    keys: list[NewKey]
+    keys: Annotated[list[NewKey], Meta(min_length=1, max_length=KEYS_PER_ORGANIZATION_MAX)]
     services: Annotated[list[str], Meta(max_length=LIST_MEMBERS_MAX)] | UnsetType = UNSET
     industries: Annotated[list[str], Meta(max_length=LIST_MEMBERS_MAX)] | UnsetType = UNSET
     policies: Object | UnsetType = UNSET
@@ -325,7 +329,7 @@ class NewPublisher(Struct, forbid_unknown_fields=True):
     name: Name
     mpc: Code
     metadata: Object
-    keys: list[NewKey]
+    keys: Annotated[list[NewKey], Meta(min_length=1, max_length=KEYS_PER_ORGANIZATION_MAX)]
     services: Annotated[list[str], Meta(max_length=LIST_MEMBERS_MAX)] | UnsetType = UNSET
     industries: Annotated[list[str], Meta(max_length=LIST_MEMBERS_MAX)] | UnsetType = UNSET
     policies: Object | UnsetType = UNSET
