@@ -92,13 +92,16 @@ def rejected(event: NewEvent, *, at=NOW + 5, problem=b'{"code":"wrong_signer"}')
 # Contracts.
 
 
-def body_bytes(contract_id, *, mo=MO, publisher=PUBLISHER, mpass=MPASS, created_at=NOW_S, description=None):
+def body_bytes(  # one argument a member
+    contract_id, *, mo=MO, publisher=PUBLISHER, org=None, mpass=MPASS, created_at=NOW_S, description=None
+):
     members = {
         "contract_id": contract_id,
         "template_id": "transaction-contract",
         "version": 1,
         "mo_id": mo,
         "publisher_id": publisher,
+        "org_id": org,
         "mpass_id": mpass,
         "description": description,
         "created_at": created_at,

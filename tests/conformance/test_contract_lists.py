@@ -251,3 +251,38 @@ def test_a_sweep_goes_on_while_it_ends_what_it_finds(market):
     commit(market, *(declined(name) for name in page.items))
     rest = market.contracts.pending_with("mo-1", limit=2, cursor=page.next_cursor)
     assert sorted([*page.items, *rest.items]) == ["c0", "c1", "c5"]
+
+
+ORG_PLACES = {
+    "alone": {"mo": None, "publisher": None, "org": "org-1", "mpass": None},
+    "beside an MO": {"publisher": None, "org": "org-1"},
+    "beside a publisher": {"mo": None, "org": "org-1", "mpass": None},
+    "as the MO too": {"mo": "org-1", "org": "org-1"},
+    "as the publisher too": {"publisher": "org-1", "org": "org-1"},
+}
+
+
+@pytest.mark.parametrize("place", ORG_PLACES)
+def test_a_contract_is_listed_once_for_the_organization_that_it_names_as_org(store, place):
+    commit(store, submitted("other"), submitted("c1", received_at=NOW + 1000, **ORG_PLACES[place]))
+    own = replace(EVERYTHING, visible_to="org-1")
+    assert names(store, own) == ["c1"]
+    assert names(store, own, status=PENDING_STATUS) == ["c1"]
+    assert names(store, own, status="finalized") == []
+    assert store.contracts.pending_with("org-1", limit=9, cursor=None).items == ["c1"]
+    assert names(store) == ["c1", "other"]
+
+
+def test_an_organization_named_as_org_is_no_mo_and_no_publisher_of_it(store):
+    commit(store, submitted("c1", **ORG_PLACES["alone"]))
+    assert names(store, mo_id="org-1") == names(store, publisher_id="org-1") == []
+    assert names(store, visible_to="org-1", mo_id="org-1") == []
+    assert names(store, visible_to="mo-1") == []
+
+
+def test_a_page_of_the_organization_s_own_goes_on_where_the_one_before_ended(store):
+    for number in range(5):
+        member = "org" if number % 2 else "mo"
+        parties = {"mo": None, "publisher": None, "mpass": None, member: "org-1"}
+        commit(store, submitted(f"c{number}", received_at=NOW + number * 1000, **parties))
+    assert pages(store, replace(EVERYTHING, visible_to="org-1", limit=2)) == [["c4", "c3"], ["c2", "c1"], ["c0"]]

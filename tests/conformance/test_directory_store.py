@@ -251,6 +251,15 @@ def test_compromised_keys_are_found_by_the_position_since(store):
     assert list(store.directory.compromised_since(6)) == []
 
 
+def test_a_key_is_found_by_its_name_whoever_holds_it_and_whatever_became_of_it(store):
+    key = registered_key("key-1", seq=1)
+    assert store.directory.key_holder(key.key_id) is None
+    apply(store, keys=(key,))
+    assert store.directory.key_holder(key.key_id) == key.owner
+    apply(store, keys=(key_with(key, KeyStatus.REVOKED, seq=2),))
+    assert store.directory.key_holder(key.key_id) == key.owner
+
+
 def test_the_sweep_remembers_how_far_it_came(store):
     assert store.directory.swept_to() == 0
     store.directory.mark_swept(4)

@@ -38,7 +38,7 @@ HEADERS = {
     "of the kind in capitals":       ({"typ": "MONETA-CONTRACT+JWS"},      "invalid_signature"),
     "for another role":              ({"role": "publisher"},               "wrong_signer"),
     "for moneta's role":             ({"role": "moneta"},                  "wrong_signer"),
-    "for an unknown role":           ({"role": "org"},                     "wrong_signer"),
+    "for an unknown role":           ({"role": "orgs"},                    "wrong_signer"),
     "with a head before it":         ({"prev": "A" * 43},                  "revision_conflict"),
     "with another algorithm":        ({"alg": "PS256"},                    "wrong_algorithm"),
     "with no algorithm":             ({"alg": "none"},                     "wrong_algorithm"),
@@ -50,7 +50,7 @@ HEADERS = {
 BODIES = {
     "an unknown member":             ({"colour": "red"},                   "unknown_field"),
     "supersedes":                    ({"supersedes": "contract-0"},        "not_supported"),
-    "org_id":                        ({"org_id": "x"},                     "not_supported"),
+    "a third organization":          ({"org_id": "x"},                     "invalid_field"),
     "an unknown template":           ({"template_id": "sale"},             "unknown_template"),
     "an unknown version":            ({"version": 99},                     "unknown_template"),
     "an unknown publisher":          ({"publisher_id": "nobody"},          "unknown_organization"),

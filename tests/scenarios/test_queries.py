@@ -48,6 +48,7 @@ def test_a_pending_contract_is_shown_in_the_adrs_structure_and_in_full(house, pa
         "template_id": "transaction-contract",
         "mo_id": mo.organization_id,
         "publisher_id": publisher.organization_id,
+        "org_id": None,
         "mpass_id": mpass_id,
         "version": 1,
         "payload": {"transaction": {"amount": "100.00", "currency": "USD"}},

@@ -39,6 +39,10 @@ CHANGES = {
     Operation.DECIDE_CHANGE,
 }
 ONBOARDING = {
+    Operation.SEND_EVENT,
+    Operation.READ_EVENT,
+    Operation.READ_CONTRACT,
+    Operation.LIST_CONTRACTS,
     Operation.READ_DELIVERY,
     Operation.LIST_DELIVERIES,
     Operation.TEST_ENDPOINT,

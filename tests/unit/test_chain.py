@@ -458,7 +458,7 @@ def test_all_signatures_are_under_one_template():
         verify(rewritten(TO_PUBLISHER, PUBLISHER, template_sha256=HEAD))
 
 
-@pytest.mark.parametrize("role", ["owner", "org", "", "x" * 1_000])
+@pytest.mark.parametrize("role", ["owner", "orgs", "", "x" * 1_000])
 def test_an_unknown_role_is_refused_by_a_verifier(role):
     with pytest.raises(MalformedJWSError, match="unknown role") as refusal:
         verify(rewritten(TO_PUBLISHER, PUBLISHER, role=role))

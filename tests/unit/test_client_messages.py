@@ -690,8 +690,8 @@ def test_no_more_key_sets_are_kept_than_the_limit():
     ring = Keyring(hub.fetch, clock=clock)
     for index in range(KEY_SETS_KEPT_MAX + 1):
         hub.documents[f"/organizations/mo/{index}/jwks"] = world.party_jwks("mo")
-        ring.party_key(Role.MO, str(index), KEYS["mo"].public.key_id)
+        ring.party_key((Role.MO,), str(index), KEYS["mo"].public.key_id)
     hub.asked.clear()
-    ring.party_key(Role.MO, "1", KEYS["mo"].public.key_id)
-    ring.party_key(Role.MO, "0", KEYS["mo"].public.key_id)
+    ring.party_key((Role.MO,), "1", KEYS["mo"].public.key_id)
+    ring.party_key((Role.MO,), "0", KEYS["mo"].public.key_id)
     assert hub.asked == ["/organizations/mo/0/jwks"]

@@ -6,11 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from moneta.domain.contract_body import MEMBERS, NOT_YET, REQUIRED_MEMBERS, find_field, parse_body
 from moneta.domain.contracts import (
     END_OF_ACT,
-    MEMBERS,
-    NOT_YET,
-    REQUIRED_MEMBERS,
     Act,
     ActName,
     Contract,
@@ -25,9 +23,7 @@ from moneta.domain.contracts import (
     complete_steps,
     effective_expiry,
     end_of,
-    find_field,
     next_signers,
-    parse_body,
     signatures_by_step,
     status_of,
 )
@@ -103,7 +99,7 @@ WRONG_NUMBERS = ("1", True, False, 1.5, 1.0, -1, [], {})
 
 # fmt: off
 WRONG_VALUES = {
-    **dict.fromkeys(IDENTIFIERS, WRONG_IDENTIFIERS),
+    **dict.fromkeys((*IDENTIFIERS, "org_id"), WRONG_IDENTIFIERS),
     "version":     (*WRONG_NUMBERS, 0),
     "created_at":  WRONG_NUMBERS,
     "expires_at":  (*WRONG_NUMBERS, None),
@@ -113,6 +109,7 @@ WRONG_VALUES = {
 }
 RIGHT_VALUES = {
     **dict.fromkeys(IDENTIFIERS, ("a", "...", "A" * 128, "a:b~c._-9")),
+    "org_id":      ("mo-1", "publisher-1"),
     "version":     (1, 2, JSON_INTEGER_MAX),
     "created_at":  (0, 1, JSON_INTEGER_MAX),
     "expires_at":  (0, 1, JSON_INTEGER_MAX),
@@ -151,7 +148,7 @@ def test_a_required_member_is_there_and_not_null(name, value):
     assert refusal.value.facts == {"field": name}
 
 
-@pytest.mark.parametrize("name", ["mo_id", "publisher_id", "mpass_id"])
+@pytest.mark.parametrize("name", ["mo_id", "publisher_id", "org_id", "mpass_id"])
 def test_an_identifier_may_be_absent_but_not_null(name):
     assert getattr(parse_body(body_with(**{name: ...})), name) is None
     with pytest.raises(InvalidFieldError):
@@ -186,10 +183,24 @@ def test_the_payload_shares_the_bodys_depth():
 
 
 @pytest.mark.parametrize(
-    ("organization", "role"), [("mo-1", MO), ("publisher-1", PUBLISHER), ("moneta_core", None), ("other", None)]
+    ("organization", "roles"), [("mo-1", (MO,)), ("publisher-1", (PUBLISHER,)), ("moneta_core", ()), ("other", ())]
 )
-def test_the_body_says_who_plays_which_role(organization, role):
-    assert BODY.role_of(organization) is role
+def test_the_body_says_who_plays_which_role(organization, roles):
+    assert BODY.roles_of(organization) == roles
+
+
+def test_an_organization_may_have_more_than_one_role():
+    body = replace(BODY, org_id="mo-1")
+    assert body.roles_of("mo-1") == (MO, Role.ORG, Role.ORG_NEW_KEY)
+    assert body.party(Role.ORG) == body.party(Role.ORG_NEW_KEY) == "mo-1"
+    assert body.parties() == ("mo-1", "publisher-1")
+
+
+def test_a_body_names_two_organizations_at_most():
+    assert parse_body(body_with(org_id="publisher-1")).org_id == "publisher-1"
+    with pytest.raises(InvalidFieldError) as refusal:
+        parse_body(body_with(org_id="org-1"))
+    assert refusal.value.facts == {"field": "org_id"}
 
 
 def test_the_body_names_its_parties_the_mo_first():
@@ -365,6 +376,9 @@ def test_signatures_are_told_apart_by_complete_step():
 
 # Who may end it.
 
+ORG, ORG_NEW_KEY = Role.ORG, Role.ORG_NEW_KEY
+ROTATION = ((ORG,), (ORG_NEW_KEY,), (MONETA,))
+
 # fmt: off
 MAY = {
     # order     signed                       declines               cancels
@@ -377,6 +391,7 @@ MAY = {
     "party":    (PARALLEL, (MO, PUBLISHER),           (MONETA,),                ()),
     "two":      (((MO,), (MONETA,)), (MO,),           (MONETA,),                (MO,)),
     "moneta":   (((MONETA,), (PUBLISHER,)), (MONETA,), (PUBLISHER,),            (MONETA,)),
+    "old key":  (ROTATION, (ORG, ORG_NEW_KEY),        (MONETA,),                (ORG,)),
     "other":    (((PUBLISHER,), (MONETA,), (MO,)), (PUBLISHER, MONETA), (MO,),  (PUBLISHER,)),
 }
 # fmt: on
@@ -387,11 +402,11 @@ MAY = {
 def test_a_party_whose_signature_is_missing_may_decline(case, role):
     order, signed, declines, _ = MAY[case]
     if role in declines:
-        check_may_decline(contract(order, signed), role)
+        check_may_decline(contract(order, signed), (role,))
     else:
         with pytest.raises(ActNotAllowedError) as refusal:
-            check_may_decline(contract(order, signed), role)
-        assert refusal.value.facts == {"role": role}
+            check_may_decline(contract(order, signed), (role,))
+        assert refusal.value.facts == {"roles": [role]}
 
 
 @pytest.mark.parametrize("role", Role)
@@ -399,11 +414,11 @@ def test_a_party_whose_signature_is_missing_may_decline(case, role):
 def test_the_initiator_may_cancel_while_no_other_party_signed(case, role):
     order, signed, _, cancels = MAY[case]
     if role in cancels:
-        check_may_cancel(contract(order, signed), role)
+        check_may_cancel(contract(order, signed), (role,))
     else:
         with pytest.raises(ActNotAllowedError) as refusal:
-            check_may_cancel(contract(order, signed), role)
-        assert refusal.value.facts == {"role": role}
+            check_may_cancel(contract(order, signed), (role,))
+        assert refusal.value.facts == {"roles": [role]}
 
 
 # Its term.

@@ -78,7 +78,7 @@ def test_every_state_is_reachable_and_a_tombstone_stays():
 
 
 CAN = {
-    PENDING: {Capability.AUTHENTICATE},
+    PENDING: {Capability.AUTHENTICATE, Capability.ONBOARD},
     ACTIVE: {Capability.AUTHENTICATE, Capability.CONTINUE_CONTRACTS, Capability.START_CONTRACTS},
     SUSPENDED: {Capability.AUTHENTICATE, Capability.CONTINUE_CONTRACTS},
     DESTROYED: set(),

@@ -74,8 +74,8 @@ def test_a_party_can_end_a_contract_exactly_where_the_graph_says(order):
             if state == FINALIZED:
                 assert not ways
                 continue
-            assert is_allowed(check_may_decline, held, role) == ("declines" in ways)
-            assert is_allowed(check_may_cancel, held, role) == ("cancels" in ways)
+            assert is_allowed(check_may_decline, held, (role,)) == ("declines" in ways)
+            assert is_allowed(check_may_cancel, held, (role,)) == ("cancels" in ways)
 
 
 @pytest.mark.parametrize("order", ORDERS)

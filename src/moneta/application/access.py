@@ -2,7 +2,8 @@
 
 1. A role without a right to the operation is refused (403) before anything is looked up, so that the answer tells
    nothing of what exists.
-2. A Pending organization may do onboarding only.
+2. A Pending organization may do onboarding only: of events those under a template that has the guard
+   ``organization_pending``, which is the processor's to know (``judgement``).
 3. A right to one's own is answered as if nothing else existed (404): another's object and none look the same.
 
 Every route that takes a token has a row; ``POST /event`` has its right checked in ``ingest_events``, where it stands
@@ -96,10 +97,10 @@ class Right:
 # fmt: off
 RIGHTS: Final[Mapping[Operation, Right]] = {
     # operation                                  operator  checker  auditor  mo     publisher  pending
-    Operation.SEND_EVENT:                  Right(NONE,     NONE,    NONE,    OWN,   OWN,       NONE),
-    Operation.READ_EVENT:                  Right(ANY,      ANY,     ANY,     OWN,   OWN,       NONE),
-    Operation.READ_CONTRACT:               Right(ANY,      ANY,     ANY,     OWN,   OWN,       NONE),
-    Operation.LIST_CONTRACTS:              Right(ANY,      ANY,     ANY,     OWN,   OWN,       NONE),
+    Operation.SEND_EVENT:                  Right(NONE,     NONE,    NONE,    OWN,   OWN,       OWN),
+    Operation.READ_EVENT:                  Right(ANY,      ANY,     ANY,     OWN,   OWN,       OWN),
+    Operation.READ_CONTRACT:               Right(ANY,      ANY,     ANY,     OWN,   OWN,       OWN),
+    Operation.LIST_CONTRACTS:              Right(ANY,      ANY,     ANY,     OWN,   OWN,       OWN),
     # A Pending organization has its endpoint's tests to see.
     Operation.READ_DELIVERY:               Right(ANY,      ANY,     ANY,     OWN,   OWN,       OWN),
     Operation.LIST_DELIVERIES:             Right(ANY,      ANY,     ANY,     OWN,   OWN,       OWN),

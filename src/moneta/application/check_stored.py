@@ -19,7 +19,7 @@ from moneta.domain.identifiers import MONETA, ContractId, KeyId, OrganizationId,
 from moneta.domain.ijson import Value
 from moneta.domain.templates import Role
 from moneta.signing import base64url
-from moneta.signing.chain import verify_chain
+from moneta.signing.chain import new_key_of, verify_chain
 from moneta.signing.jws import parse_contract
 from moneta.signing.keys import PublicKey
 from moneta.signing.statements import verify_receipt
@@ -40,6 +40,8 @@ def check_stored(contract_id: ContractId, steps: Sequence[Step], key_of: KeyOf) 
         raise InvalidSignatureError(f"contract {contract_id}: holds the body of {contract.contract_id}")
 
     def key_for(role: Role, key_id: str) -> PublicKey:
+        if role is Role.ORG_NEW_KEY:
+            return new_key_of(contract.body)
         owner = MONETA if role is Role.MONETA else contract.body.party(role)
         key = None if owner is None else key_of(owner, KeyId(key_id))
         if key is None:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from moneta.application.ingest_events import read_content, read_envelope
 from moneta.application.mpasses import standing_at
 from moneta.application.ports import CompiledTemplate, EventType, QueuedEvent
-from moneta.domain.contracts import Contract, ContractBody, body_of
+from moneta.domain.contract_body import ContractBody, body_of
+from moneta.domain.contracts import Contract
 from moneta.domain.errors import Refused, UnknownTemplateError
 from moneta.domain.identifiers import KeyId, MPassId, OrganizationId, RegistrySeq, UnixMillis
 from moneta.domain.ijson import Value
 from moneta.domain.keys import RegisteredKey
 from moneta.domain.mpasses import MPass, check_mpass_active
-from moneta.domain.organizations import Organization, check_active
+from moneta.domain.organizations import Organization, check_active, check_pending
 from moneta.domain.templates import DRAFT, Guard, Template, TemplateRecord
 from moneta.signing.jws import ContractJWS
 from moneta.signing.statements import ActStatement
@@ -62,6 +63,8 @@ class Circumstances:
     mpasses: Mapping[MPassId, MPass]
     record: TemplateRecord | None
     compiled: CompiledTemplate | None
+    new_key_holder: OrganizationId | None = None
+    """With whom the payload's ``new_key`` stands in the registry, where the template has the role ``org_new_key``."""
 
 
 def read_message(event: QueuedEvent) -> Message:
@@ -104,12 +107,16 @@ def check_guards(body: ContractBody, template: Template, around: Circumstances, 
     """Refuse unless every guard of the template holds at each of ``moments``.
 
     Raises:
-        OrganizationSuspendedError, OrganizationNotActiveError, MPassNotActiveError: The first that does not.
+        OrganizationSuspendedError, OrganizationNotActiveError, OrganizationNotPendingError, MPassNotActiveError: The
+            first that does not.
     """
     if Guard.ORGANIZATIONS_ACTIVE in template.guards:
         for party in body.parties():
             organization = around.organizations[party]
             check_active(organization, [organization.status_at(moment) for moment in moments])
+    if Guard.ORGANIZATION_PENDING in template.guards and body.org_id is not None:
+        onboarded = around.organizations[body.org_id]
+        check_pending(onboarded, [onboarded.status_at(moment) for moment in moments])
     if Guard.MPASS_ACTIVE in template.guards and body.mpass_id is not None:
         mpass = around.mpasses[body.mpass_id]
         issuer = around.organizations[mpass.mo_id]

@@ -6,7 +6,7 @@
    by, and always ``template_sha256``.
 3. Every end has a receipt: without one a full chain proves nothing, since the contract may have been cancelled.
 4. What is owed is born here, in the same commit: a request to each signer whose step has just begun, or the end to
-   every party.
+   every organization that signs.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ from moneta.domain.contracts import (
     signatures_by_step,
     status_of,
 )
-from moneta.domain.identifiers import MONETA, RegistrySeq, Revision, UnixMillis, UnixSeconds, WebhookId
+from moneta.domain.identifiers import MONETA, OrganizationId, RegistrySeq, Revision, UnixMillis, UnixSeconds, WebhookId
 from moneta.domain.templates import Role
 from moneta.signing import base64url, chain, statements
 from moneta.signing.jws import signing_input
@@ -131,11 +131,10 @@ def owed_between(before: Contract | None, after: Contract, *, now: UnixMillis) -
     revision = Revision(1 if before is None else before.revision + 1)
     end = end_of(after)
     if end is not None:
-        recipients = after.body.parties()
+        recipients = _organizations_of(after, [role for step in after.signing_order for role in step])
         kind = END_WEBHOOK[end]
     elif before is None or _steps_done(after) > _steps_done(before):
-        parties = [after.body.party(role) for role in next_signers(after)]
-        recipients = tuple(party for party in parties if party is not None)
+        recipients = _organizations_of(after, next_signers(after))
         kind = WebhookType.SIGNATURE_REQUESTED
     else:
         return ()  # a parallel step goes on: its signers were all asked when it began
@@ -150,6 +149,12 @@ def owed_between(before: Contract | None, after: Contract, *, now: UnixMillis) -
         )
         for recipient in recipients
     )
+
+
+def _organizations_of(contract: Contract, roles: Sequence[Role]) -> tuple[OrganizationId, ...]:
+    """Return the organizations that have ``roles``, each once; Moneta is none."""
+    found = (contract.body.party(role) for role in roles)
+    return tuple(dict.fromkeys(one for one in found if one is not None))
 
 
 def webhook_id(*cause: str) -> WebhookId:

@@ -41,6 +41,7 @@ PARTY_ROLES: Final = frozenset({CallerRole.MO, CallerRole.PUBLISHER})
 _RFC3339: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})", re.ASCII
 )
+SENDING: Final = frozenset({Capability.CONTINUE_CONTRACTS, Capability.ONBOARD})
 ACT_TYPES: Final = frozenset({EventType.DECLINE, EventType.CANCEL})
 
 
@@ -175,11 +176,11 @@ def check_right(caller: Caller, envelope: Envelope) -> None:
     """Refuse an event that the caller may not send: check 5.
 
     Raises:
-        ForbiddenError: Not an organization's own, or it is Pending.
+        ForbiddenError: Not an organization's own, or of one that sends none.
     """
     if caller.role not in PARTY_ROLES or envelope.source != caller.caller_id:
         raise ForbiddenError("event: source is not the caller", field="source")
-    if caller.status is None or Capability.CONTINUE_CONTRACTS not in CAPABILITIES[caller.status]:
+    if caller.status is None or SENDING.isdisjoint(CAPABILITIES[caller.status]):
         raise ForbiddenError(f"event: an organization that is {caller.status} sends no events", status=caller.status)
 
 

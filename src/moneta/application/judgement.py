@@ -5,15 +5,18 @@ A submission, step by step (protocol, sections 2, 3, 4 and 9):
 1. The body has the members of section 3, and nobody holds its contract_id.
 2. It was received before the contract's term.
 3. The template version is known and takes new contracts.
-4. The ids that the body names exist, each of its kind, the mPass with that MO.
+4. The ids that the body names exist, each of its kind, the mPass with that MO. A Pending organization sends nothing but
+   what onboards it.
 5. The one signature is by the template's initiator, which is the event's source.
 6. Its header is the one that must be signed here, its key valid, its signature true.
-7. Required fields, money and JSON Schema hold.
+7. Required fields, money and JSON Schema hold. A key that the contract adds is one that may be registered, and stands
+   with nobody.
 8. The template's guards hold, at the receipt and now.
 
 A further signature:
 
-1. The contract exists and names the source (``judge``; likewise for acts).
+1. The contract exists and names the source, which sends nothing while Pending but what onboards it (``judge``;
+   likewise for acts).
 2. A valid signature by a role that signed already changes nothing, even after the end.
 3. The contract is open, and was when the event came; no signature on it is by a compromised key.
 4. The body's bytes and the signatures of the complete steps are those that are stored.
@@ -29,6 +32,7 @@ An act:
 5. A party may decline while its own signature is missing; the initiator may cancel while no other party signed.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from moneta.application.circumstances import (
@@ -43,11 +47,11 @@ from moneta.application.circumstances import (
 )
 from moneta.application.keyring import public_key
 from moneta.application.ports import CompiledTemplate
+from moneta.domain.contract_body import ContractBody
 from moneta.domain.contracts import (
     Act,
     ActName,
     Contract,
-    ContractBody,
     Signature,
     check_may_cancel,
     check_may_decline,
@@ -61,6 +65,7 @@ from moneta.domain.errors import (
     ContractExistsError,
     ContractExpiredError,
     KeyNotValidError,
+    KeyTakenError,
     MissingFieldError,
     NotNextSignerError,
     Refused,
@@ -74,9 +79,9 @@ from moneta.domain.errors import (
 )
 from moneta.domain.identifiers import KeyId, OrganizationId, UnixSeconds
 from moneta.domain.keys import COMPROMISED, KeyUse
-from moneta.domain.organizations import OrganizationKind
+from moneta.domain.organizations import OrganizationKind, OrganizationStatus, check_active
 from moneta.domain.template_rules import check_body
-from moneta.domain.templates import RETIRED, Role
+from moneta.domain.templates import RETIRED, Guard, Role
 from moneta.signing import chain, jws, statements
 from moneta.signing.jws import ACT_TYP, ContractJWS, Entry
 from moneta.signing.keys import PublicKey
@@ -101,18 +106,19 @@ def judge(message: Message, around: Circumstances) -> Addition:
     """
     if isinstance(message, Submission):
         return _judge_submission(message, around)
-    contract, role = _known(message, around)
+    contract, roles = _known(message, around)
     try:
-        return _judge_further(message, contract, role, around)
+        return _judge_further(message, contract, roles, around)
     except Refused:
         _check_open(contract, message)  # whatever else is wrong: on a closed contract, that it is closed comes first
         raise
 
 
-def _judge_further(message: Further, contract: Contract, role: Role, around: Circumstances) -> Addition:
+def _judge_further(message: Further, contract: Contract, roles: Sequence[Role], around: Circumstances) -> Addition:
+    _check_onboarding(message, around)
     if isinstance(message, PartyAct):
-        return _judge_act(message, contract, role, around)
-    return _judge_signature(message, contract, role, around)
+        return _judge_act(message, contract, roles, around)
+    return _judge_signature(message, contract, roles, around)
 
 
 def _judge_submission(message: Submission, around: Circumstances) -> Addition:
@@ -126,10 +132,13 @@ def _judge_submission(message: Submission, around: Circumstances) -> Addition:
     compiled = _template_for_new(body, around)  # (3)
     template = compiled.template
     _check_parties(body, around)  # (4)
+    _check_onboarding(message, around)
     (entry,) = contract.entries  # (5)
     _check_signer(entry, template.initiator, body, message)
-    _verify(entry, contract.payload, message, around, prev=None, template_sha256=template.sha256)  # (6)
+    _verify(entry, contract.payload, body, message, around, prev=None, template_sha256=template.sha256)  # (6)
     compiled.check_payload(check_body(members, body, template))  # (7)
+    if Role.ORG_NEW_KEY in template.roles:
+        check_new_key(body, around)
     check_guards(body, template, around, message.event.received_at, around.now)  # (8)
     started = Contract(
         known_body=body,
@@ -143,11 +152,12 @@ def _judge_submission(message: Submission, around: Circumstances) -> Addition:
     return Addition(contract=started, is_changed=True)
 
 
-def _judge_signature(message: Countersignature, contract: Contract, role: Role, around: Circumstances) -> Addition:
+def _judge_signature(
+    message: Countersignature, contract: Contract, roles: Sequence[Role], around: Circumstances
+) -> Addition:
     sent = message.contract
-    entry = next((one for one in sent.entries if one.header.role == role), None)
-    if entry is None:
-        raise WrongSignerError(f"contract {contract.contract_id}: no signature by {role}, the source", expected=role)
+    entry = _entry_of(sent, contract, roles)
+    role = Role(entry.header.role or "")
     _check_nothing_foreign(sent, contract, role)
     if role in contract.signed_roles:  # (2)
         return _judge_twin(message, sent, entry, contract, around)
@@ -162,6 +172,7 @@ def _judge_signature(message: Countersignature, contract: Contract, role: Role, 
     _verify(  # (6)
         entry,
         sent.payload,
+        contract.body,
         message,
         around,
         prev=chain.head_of(signatures_by_step(contract)[-1]),
@@ -169,6 +180,17 @@ def _judge_signature(message: Countersignature, contract: Contract, role: Role, 
     )
     signatures = (*contract.signatures, _signature(entry, role))
     return Addition(contract=replace(contract, signatures=signatures), is_changed=True)
+
+
+def _entry_of(sent: ContractJWS, contract: Contract, roles: Sequence[Role]) -> Entry:
+    """Return the signature that the source sends: one under a role of its that has not signed, else one that has."""
+    own = [entry for entry in sent.entries if entry.header.role in roles]
+    if not own:
+        expected = " or ".join(roles)
+        raise WrongSignerError(
+            f"contract {contract.contract_id}: no signature by {expected}, the source", expected=expected
+        )
+    return next((entry for entry in own if entry.header.role not in contract.signed_roles), own[-1])
 
 
 def _judge_twin(
@@ -179,11 +201,11 @@ def _judge_twin(
     prev = jws.parse_entry(stored.protected, stored.signature, jws.CONTRACT_HEADER, what="stored").header.prev
     if sent.body_bytes != contract.body_bytes:
         raise RevisionConflictError(f"contract {contract.contract_id}: the body is not the one that is stored")
-    _verify(entry, sent.payload, message, around, prev=prev, template_sha256=contract.template_sha256)
+    _verify(entry, sent.payload, contract.body, message, around, prev=prev, template_sha256=contract.template_sha256)
     return Addition(contract=contract, is_changed=False)
 
 
-def _judge_act(message: PartyAct, contract: Contract, role: Role, around: Circumstances) -> Addition:
+def _judge_act(message: PartyAct, contract: Contract, roles: Sequence[Role], around: Circumstances) -> Addition:
     act = message.act
     key = _key_of(message.event.source, act.jws.entry, message, around)  # (2)
     statements.verify_compact(act.jws, key, typ=ACT_TYP, audience=around.audience)
@@ -197,9 +219,9 @@ def _judge_act(message: PartyAct, contract: Contract, role: Role, around: Circum
         return Addition(contract=contract, is_changed=False)
     _check_open(contract, message)  # (4)
     if act.name is ActName.CANCEL:  # (5)
-        check_may_cancel(contract, role)
+        check_may_cancel(contract, roles)
     else:
-        check_may_decline(contract, role)
+        check_may_decline(contract, roles)
     done = Act(name=act.name, actor=message.event.source, compact=_compact(act))
     return Addition(contract=replace(contract, acts=(*contract.acts, done)), is_changed=True)
 
@@ -208,14 +230,35 @@ def _received_s(message: Message) -> UnixSeconds:
     return UnixSeconds(message.event.received_at // 1000)
 
 
-def _known(message: Message, around: Circumstances) -> tuple[Contract, Role]:
-    """Return the contract and the source's role in it. To a stranger it does not exist."""
+def _known(message: Message, around: Circumstances) -> tuple[Contract, Sequence[Role]]:
+    """Return the contract and the source's roles in it. To a stranger it does not exist."""
     contract = around.contract
-    role = None if contract is None else contract.body.role_of(message.event.source)
-    if contract is None or role is None:
+    roles = () if contract is None else contract.body.roles_of(message.event.source)
+    if contract is None or not roles:
         contract_id = message.event.contract_id
         raise UnknownContractError(f"contract {contract_id}: there is none that names the source", field="subject")
-    return contract, role
+    return contract, roles
+
+
+def _check_onboarding(message: Message, around: Circumstances) -> None:
+    """Refuse what a Pending organization sends under a template that is not for Pending ones."""
+    source = around.organizations.get(message.event.source)
+    if source is None or source.status_at(message.event.received_at) is not OrganizationStatus.PENDING:
+        return
+    if around.compiled is None or Guard.ORGANIZATION_PENDING not in around.compiled.template.guards:
+        check_active(source, [OrganizationStatus.PENDING])
+
+
+def check_new_key(body: ContractBody, around: Circumstances) -> None:
+    """Refuse a contract whose new key may not be registered, or stands with somebody.
+
+    Raises:
+        WeakKeyError, MissingFieldError, AmbiguousFieldError: See ``new_key_of``.
+        KeyTakenError: It stands with somebody, even with the organization itself.
+    """
+    key = chain.new_key_of(body)
+    if around.new_key_holder is not None:
+        raise KeyTakenError(f"key {key.key_id} stands in the registry already", kid=key.key_id, field="new_key")
 
 
 def _check_open(contract: Contract, message: Message) -> None:
@@ -285,6 +328,8 @@ def _check_parties(body: ContractBody, around: Circumstances) -> None:
         organization = None if party is None else around.organizations.get(party)
         if party is not None and (organization is None or organization.kind is not kind):
             raise UnknownOrganizationError(f"{role}_id: there is no such {kind}", field=f"{role}_id")
+    if body.org_id is not None and body.org_id not in around.organizations:
+        raise UnknownOrganizationError("org_id: there is no such organization", field="org_id")
     mpass = None if body.mpass_id is None else around.mpasses.get(body.mpass_id)
     if body.mpass_id is not None and body.mo_id is None:
         raise MissingFieldError("contract body: mo_id is missing, whose mPass it names", field="mo_id")
@@ -303,6 +348,7 @@ def _check_signer(entry: Entry, role: Role, body: ContractBody, message: Message
 def _verify(
     entry: Entry,
     payload: str,
+    body: ContractBody,
     message: Message,
     around: Circumstances,
     *,
@@ -318,7 +364,9 @@ def _verify(
         received_at=_received_s(message),
         template_sha256=template_sha256,
     )
-    chain.verify_entry(entry, payload, _key_of(message.event.source, entry, message, around))
+    is_new = entry.header.role == Role.ORG_NEW_KEY
+    key = chain.new_key_of(body) if is_new else _key_of(message.event.source, entry, message, around)
+    chain.verify_entry(entry, payload, key)
 
 
 def _key_of(owner: OrganizationId, entry: Entry, message: Message, around: Circumstances) -> PublicKey:

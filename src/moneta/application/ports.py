@@ -727,6 +727,9 @@ class DirectoryStore(Protocol):
     ) -> Mapping[OrganizationId, Mapping[KeyId, RegisteredKey]]:
         """Return all keys, of whatever status, of each owner that has any."""
 
+    def key_holder(self, key_id: KeyId) -> OrganizationId | None:
+        """Return with whom a key stands in the registry, of whatever status; None: with nobody. Never from a cache."""
+
     def compromised_since(self, seq: RegistrySeq) -> Sequence[RegisteredKey]:
         """Return the keys that became compromised after position ``seq``."""
 

@@ -152,6 +152,11 @@ PROBLEM_TYPES: Final[Mapping[type[Refused], ProblemType]] = {
         "Organization not active",
         "An organization that the contract names is Pending or Destroyed.",
     ),
+    errors.OrganizationNotPendingError: ProblemType(
+        409,
+        "Organization not pending",
+        "The organization that the contract would onboard is not Pending any more.",
+    ),
     errors.OrganizationSuspendedError: ProblemType(
         409,
         "Organization suspended",

@@ -39,6 +39,7 @@ from moneta.application.judgement import judge
 from moneta.application.ports import (
     Change,
     Committed,
+    CompiledTemplate,
     EventOutcome,
     EventStatus,
     Hub,
@@ -47,7 +48,8 @@ from moneta.application.ports import (
     WebhookType,
 )
 from moneta.application.problems import problem_document
-from moneta.domain.contracts import ActName, Contract, ContractBody, status_of
+from moneta.domain.contract_body import ContractBody
+from moneta.domain.contracts import ActName, Contract, status_of
 from moneta.domain.errors import Refused
 from moneta.domain.identifiers import (
     ContractId,
@@ -62,8 +64,8 @@ from moneta.domain.keys import RegisteredKey
 from moneta.domain.limits import PROCESS_ROUNDS_MAX
 from moneta.domain.mpasses import MPass
 from moneta.domain.organizations import Organization
-from moneta.domain.templates import TemplateRecord
-from moneta.signing.chain import to_json
+from moneta.domain.templates import Role, TemplateRecord
+from moneta.signing.chain import new_key_of, to_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,6 +232,7 @@ def _outcome(event: QueuedEvent, status: EventStatus, now: UnixMillis) -> EventO
 def _circumstances(hub: Hub, message: Message, contract: Contract | None, batch: Batch) -> Circumstances:
     body = _body(message, contract)
     record = None if body is None else batch.records[body.template_id, body.version]
+    compiled = None if record is None else hub.templates.compile(record.payload)
     return Circumstances(
         audience=hub.base_url,
         now=batch.now,
@@ -239,8 +242,19 @@ def _circumstances(hub: Hub, message: Message, contract: Contract | None, batch:
         keys=batch.keys,
         mpasses=batch.mpasses,
         record=record,
-        compiled=None if record is None else hub.templates.compile(record.payload),
+        compiled=compiled,
+        new_key_holder=_new_key_holder(hub, body, compiled),
     )
+
+
+def _new_key_holder(hub: Hub, body: ContractBody | None, compiled: CompiledTemplate | None) -> OrganizationId | None:
+    """Return with whom the key stands that a contract would add; what is no key is the judgement's to refuse."""
+    if body is None or compiled is None or Role.ORG_NEW_KEY not in compiled.template.roles:
+        return None
+    try:
+        return hub.directory.key_holder(new_key_of(body).key_id)
+    except Refused:
+        return None
 
 
 def process_or_return(

@@ -46,7 +46,9 @@ from moneta.domain.identifiers import (
 )
 from moneta.domain.ijson import Value, parse
 from moneta.domain.money_fields import payload_view
+from moneta.domain.templates import Role
 from moneta.signing import base64url
+from moneta.signing.chain import new_key_of
 from moneta.signing.keys import PublicKey
 
 CONTRACT_FILTERS: Final = ("mo_id", "publisher_id", "mpass_id", "status", "received_from", "received_to")
@@ -103,6 +105,7 @@ def contract_document(hub: Hub, contract: Contract) -> dict[str, object]:
         "template_id": body.template_id,
         "mo_id": body.mo_id,
         "publisher_id": body.publisher_id,
+        "org_id": body.org_id,
         "mpass_id": body.mpass_id,
         "version": body.version,
         "payload": _payload_view(hub, contract),
@@ -202,6 +205,9 @@ def _signatures_map(hub: Hub, contract: Contract) -> dict[str, object]:
     registered = hub.directory.keys_of(owners)
     keys = {kid: public_key(key) for owner in owners for kid, key in registered.get(owner, {}).items()}
     keys |= {own.public.key_id: own.public for own in hub.signer.published()}
+    if any(one.role is Role.ORG_NEW_KEY for one in contract.signatures):
+        new = new_key_of(contract.body)
+        keys[new.key_id] = new
     return {one.role: _signature_document(one, keys.get(KeyId(one.key_id))) for one in contract.signatures}
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from moneta.application.ports import CompiledTemplate
 from moneta.application.problems import problem_document
-from moneta.domain.contracts import ContractBody, body_of, find_field
+from moneta.domain.contract_body import ContractBody, body_of, find_field
 from moneta.domain.errors import InvalidFieldError, Refused
 from moneta.domain.ijson import Value, parse_object
 from moneta.domain.template_graphs import state_graph

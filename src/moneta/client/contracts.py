@@ -14,10 +14,12 @@ from moneta.client.decisions import Decide, Decline, Later, Sign
 from moneta.client.errors import InvalidContractError, NotOurTurnError
 from moneta.client.party import Party
 from moneta.client.verified import SignatureTexts, VerifiedContract, jws_json
-from moneta.domain.contracts import ActName, parse_body
+from moneta.domain.contract_body import parse_body
+from moneta.domain.contracts import ActName
 from moneta.domain.errors import Refused
 from moneta.domain.identifiers import ContractId, UnixSeconds
 from moneta.domain.limits import BODY_BYTES_MAX
+from moneta.domain.templates import Role
 from moneta.signing import base64url
 from moneta.signing.chain import SignedTexts, contract_header, head_of, to_json
 from moneta.signing.jws import signing_input
@@ -62,8 +64,9 @@ def build_contract(
 ) -> bytes:
     """Return a contract's body, checked as the hub checks it, to the bytes that will be signed.
 
-    ``members``: ``mo_id``, ``publisher_id``, ``mpass_id``, ``description``, ``expires_at``, ``nonce``. A random
-    ``contract_id`` and ``nonce`` are chosen where none are given. Amounts are decimal strings; a float is refused.
+    ``members``: ``mo_id``, ``publisher_id``, ``org_id``, ``mpass_id``, ``description``, ``expires_at``, ``nonce``. A
+    random ``contract_id`` and ``nonce`` are chosen where none are given. Amounts are decimal strings; a float is
+    refused.
 
     Raises:
         InvalidContractError: The hub would refuse the body; for what the template asks, only the hub can.
@@ -104,10 +107,11 @@ def sign_first(
         parsed = parse_body(body)
     except Refused as error:
         raise InvalidContractError(error.detail) from error
-    if parsed.party(party.role) != party.organization_id:
+    roles = party.roles_in(parsed)
+    if not roles:
         raise InvalidContractError(f"contract {parsed.contract_id}: {party.organization_id} is not its {party.role}")
     payload = base64url.encode(body)
-    own = _sign(party, payload, prev=None, issued_at=issued_at, template_sha256=template_sha256)
+    own = _sign(party, roles[0], payload, prev=None, issued_at=issued_at, template_sha256=template_sha256)
     return _signed(parsed.contract_id, payload, [own])
 
 
@@ -122,13 +126,14 @@ def respond(
         NotOurTurnError: The party has signed.
         Exception: Whatever ``decide`` raises; nothing is signed then.
     """
-    if party.role in contract.signed_roles or contract.body.party(party.role) != party.organization_id:
+    missing = _missing_roles(contract, party)
+    if not missing:
         raise NotOurTurnError(f"contract {contract.contract_id}: {party.role} has nothing to sign")
     if contract.is_expired_at(issued_at):
         return None
     match decide(contract):
         case Sign():
-            return _countersign(contract, party, issued_at=issued_at)
+            return _countersign(contract, party, missing[0], issued_at=issued_at)
         case Decline(reason_code, reason):
             return decline(contract, party, reason_code=reason_code, reason=reason, issued_at=issued_at)
         case Later():
@@ -146,7 +151,7 @@ def decline(
         NotOurTurnError: The party has signed.
         InvalidContractError: The reason is not of the form.
     """
-    if party.role in contract.signed_roles:
+    if not _missing_roles(contract, party):
         raise NotOurTurnError(f"contract {contract.contract_id}: {party.role} has signed and can't decline")
     return _act(
         ActName.DECLINE, contract.contract_id, party, contract.head, issued_at, reason_code=reason_code, reason=reason
@@ -173,9 +178,16 @@ def cancel(
     )
 
 
-def _countersign(contract: VerifiedContract, party: Party, *, issued_at: UnixSeconds) -> SignedContract:
+def _missing_roles(contract: VerifiedContract, party: Party) -> tuple[Role, ...]:
+    """Return the party's roles that have not signed, the one first that is asked if the hub has asked for one."""
+    missing = [role for role in party.roles_in(contract.body) if role not in contract.signed_roles]
+    return tuple(sorted(missing, key=lambda role: role is not contract.turn))
+
+
+def _countersign(contract: VerifiedContract, party: Party, role: Role, *, issued_at: UnixSeconds) -> SignedContract:
     own = _sign(
         party,
+        role,
         contract.payload,
         prev=contract.head,
         issued_at=issued_at,
@@ -185,7 +197,7 @@ def _countersign(contract: VerifiedContract, party: Party, *, issued_at: UnixSec
 
 
 def _sign(
-    party: Party, payload: str, *, prev: str | None, issued_at: UnixSeconds, template_sha256: str | None
+    party: Party, role: Role, payload: str, *, prev: str | None, issued_at: UnixSeconds, template_sha256: str | None
 ) -> SignatureTexts:
     key = party.contract_key
     protected = contract_header(
@@ -193,7 +205,7 @@ def _sign(
         key_id=key.public.key_id,
         issued_at=issued_at,
         audience=party.hub,
-        role=party.role,
+        role=role,
         prev=prev,
         **({} if template_sha256 is None else {"template_sha256": template_sha256}),
     )

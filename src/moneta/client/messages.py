@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Final
 
 from moneta.client.errors import MessageRefusedError, MessageTooLargeError, WebhookSignatureError
-from moneta.client.verified import VerifiedContract, VerifiedEnd
+from moneta.client.verified import SEAL, VerifiedContract, VerifiedEnd
 from moneta.client.verify import Verifier
 from moneta.domain.contracts import EndStatus
 from moneta.domain.errors import InvalidFieldError, InvalidSignatureError, Refused
@@ -224,7 +224,8 @@ def _with_contract(message: Message, data: Mapping[str, Value], verifier: Verifi
         raise _malformed("sequence: a contract's revision is 1 or more")
     if form.end is None:
         if message.type is MessageType.SIGNATURE_REQUESTED:
-            verifier.requested(contract, message.status or "")
+            turn = verifier.requested(contract, message.status or "")
+            contract = replace(contract, seal=SEAL, turn=turn)
         return replace(message, contract=contract)
     if message.status != form.end:
         raise MessageRefusedError(f"status: expected {form.end}, got {message.status!r}", code="status_mismatch")

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from moneta.client.clock import Clock, system_clock
 from moneta.client.errors import ClientError
 from moneta.client.keys import load
+from moneta.domain.contract_body import ContractBody
 from moneta.domain.errors import Refused
 from moneta.domain.identifiers import OrganizationId, UnixSeconds
 from moneta.domain.ijson import parse_object
@@ -23,6 +24,13 @@ TOKEN_RENEWED_BEFORE_S: Final = 120
 TOKEN_ID_BYTES: Final = 16
 PARTY_FILE_BYTES_MAX: Final = 64 * 1024
 PARTY_MEMBERS: Final = frozenset({"organization_id", "role", "hub", "auth_key", "contract_key"})
+SIGNING_ROLES: Final[Mapping[Role, tuple[Role, ...]]] = {
+    Role.MO: (Role.MO, Role.ORG),
+    Role.PUBLISHER: (Role.PUBLISHER, Role.ORG),
+    Role.ORG: (Role.ORG,),
+    Role.ORG_NEW_KEY: (Role.ORG_NEW_KEY,),
+}
+"""The roles in a contract that a party may sign under: those of its kind, or the one that it was made for."""
 LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -30,6 +38,8 @@ LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 class Party:
     """An organization that signs.
 
+    ``role``: its kind, ``mo`` or ``publisher``; it then signs as ``org`` too, where a contract names it so. One that
+    proves a new key in a ``key-rotation`` is another party, of role ``org_new_key``, whose contract key is the new one.
     ``hub``: the hub's base URL exactly as the hub states it, without a trailing slash; it is the ``aud`` of everything
     that this party signs. Plain http is for a hub on this machine, unless ``allows_http``.
     """
@@ -43,8 +53,12 @@ class Party:
 
     def __post_init__(self) -> None:
         if self.role is Role.MONETA:
-            raise ClientError("a party's role is mo or publisher")
+            raise ClientError("a party's role is mo or publisher, or org or org_new_key")
         check_hub(self.hub, allows_http=self.allows_http)
+
+    def roles_in(self, body: ContractBody) -> tuple[Role, ...]:
+        """Return the roles that ``body`` gives this party, of those that it signs under; none if it is no party."""
+        return tuple(role for role in SIGNING_ROLES[self.role] if body.party(role) == self.organization_id)
 
     def make_token(self, *, now: UnixSeconds) -> str:
         """Return a new bearer token for the hub."""

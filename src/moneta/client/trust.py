@@ -7,7 +7,8 @@ stranger can't make us ask without end.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
 from typing import Final
@@ -26,6 +27,8 @@ KEYS_ASKED_AGAIN_S: Final = 2
 KEY_SETS_KEPT_MAX: Final = 1_000
 KEYS_READ_MAX: Final = 1_000
 HUB_JWKS_PATH: Final = "/.well-known/jwks.json"
+
+ORGANIZATION_KINDS: Final = (Role.MO, Role.PUBLISHER)
 
 Fetch = Callable[[str], Mapping[str, Value]]
 """Gets the JSON object at a path of the hub's; ``Caller.get`` is one."""
@@ -110,12 +113,19 @@ class Keyring:
             raise MessageRefusedError(f"key {key_id}: not a pinned key of the hub's", code="unknown_key")
         return self._find(HUB_JWKS_PATH, key_id)
 
-    def party_key(self, role: Role, organization_id: OrganizationId, key_id: str) -> TrustedKey:
-        """Return an organization's contract key of that ``kid``. See ``hub_key`` for what it raises."""
+    def party_key(self, kinds: Sequence[Role], organization_id: OrganizationId, key_id: str) -> TrustedKey:
+        """Return an organization's contract key of that ``kid``. See ``hub_key`` for what it raises.
+
+        ``kinds``: what the organization may be; the hub knows it under one of them.
+        """
         if organization_id in self._partner_keys:
             pinned = {str(key.key_id): TrustedKey(public=key) for key in self._partner_keys[organization_id]}
             return _of(pinned, key_id, f"organization {organization_id}")
-        return self._find(f"/organizations/{role}/{organization_id}/jwks", key_id)
+        *likelier, last = (f"/organizations/{kind}/{organization_id}/jwks" for kind in kinds)
+        for path in likelier:
+            with suppress(KeysUnavailableError):
+                return self._find(path, key_id)
+        return self._find(last, key_id)
 
     def _find(self, path: str, key_id: str) -> TrustedKey:
         with self._lock:

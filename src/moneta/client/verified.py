@@ -5,7 +5,8 @@ from dataclasses import InitVar, dataclass
 from typing import Final, NamedTuple
 
 from moneta.client.errors import MessageRefusedError
-from moneta.domain.contracts import ContractBody, EndStatus
+from moneta.domain.contract_body import ContractBody
+from moneta.domain.contracts import EndStatus
 from moneta.domain.errors import Refused
 from moneta.domain.identifiers import ContractId, UnixSeconds
 from moneta.domain.ijson import Value
@@ -37,7 +38,8 @@ class VerifiedContract:
 
     ``payload``: the base64url text that every signature covers. ``steps``: the complete ones, first first.
     ``head``: what the next signature or an act carries as ``prev``. ``template_sha256``: as signed; None if nobody
-    did. ``is_template_known``: one of the pinned templates said the order.
+    did. ``is_template_known``: one of the pinned templates said the order. ``turn``: the role of ours that the hub's
+    request asks to sign; None where nothing was asked.
     """
 
     seal: InitVar[object]
@@ -49,6 +51,7 @@ class VerifiedContract:
     head: str
     template_sha256: str | None
     is_template_known: bool
+    turn: Role | None = None
 
     def __post_init__(self, seal: object) -> None:
         if seal is not SEAL:

@@ -3,9 +3,10 @@
 A contract (``Verifier.contract``):
 
 1. It has exactly the form of protocol section 3, and its body exactly the members.
-2. The body names this party under its role.
+2. The body names this party under its role, or as ``org_id``.
 3. Every signature verifies alone, with a key of the organization that the body names for its role, or of the hub's;
-   ``typ`` and ``aud`` are exact; each step carries the head of the one before; a role signs once.
+   for ``org_new_key`` with that in the payload, which the organization's own signature before it vouches for. ``typ``
+   and ``aud`` are exact; each step carries the head of the one before; a role signs once.
 4. If the template is pinned: the digest that is signed is that one's, and the roles stand in its order.
 5. What Moneta signed after, it had not received long before it was signed; and at the position in the key registry
    that its signature names, none of the keys before it was revoked.
@@ -28,16 +29,17 @@ from contextlib import contextmanager
 
 from moneta.client.errors import MessageRefusedError
 from moneta.client.party import Party
-from moneta.client.trust import Keyring, TrustedKey
+from moneta.client.trust import ORGANIZATION_KINDS, Keyring, TrustedKey
 from moneta.client.verified import SEAL, KnownTemplate, VerifiedContract, VerifiedEnd
-from moneta.domain.contracts import END_OF_ACT, ActName, ContractBody, EndStatus, complete_steps, parse_body
+from moneta.domain.contract_body import PARTY_MEMBERS, ContractBody, parse_body
+from moneta.domain.contracts import END_OF_ACT, ActName, EndStatus, complete_steps
 from moneta.domain.errors import Refused
-from moneta.domain.identifiers import KeyId, UnixSeconds
+from moneta.domain.identifiers import KeyId, OrganizationId, UnixSeconds
 from moneta.domain.ijson import Value
 from moneta.domain.limits import CLOCK_SKEW_S
 from moneta.domain.templates import Role, SigningOrder
 from moneta.signing import base64url, jws
-from moneta.signing.chain import head_of, verify_chain
+from moneta.signing.chain import head_of, new_key_of, verify_chain
 from moneta.signing.jws import ContractJWS, Entry
 from moneta.signing.keys import PublicKey
 from moneta.signing.statements import ActStatement, parse_act, verify_compact, verify_receipt
@@ -82,23 +84,27 @@ class Verifier:
             is_template_known=template is not None,
         )
 
-    def requested(self, contract: VerifiedContract, status: str) -> None:
-        """Return if it is this party's turn to sign: rule 6.
+    def requested(self, contract: VerifiedContract, status: str) -> Role:
+        """Return the role that this party is asked to sign under: rule 6.
 
         Raises:
             MessageRefusedError: It is not, or not yet.
         """
-        role, signed = self.party.role, contract.signed_roles
-        order = self._order_of(contract)
+        signed, order = contract.signed_roles, self._order_of(contract)
         pending = status.removeprefix("pending_").removesuffix("_signature").split("_and_")
-        if status != f"pending_{'_and_'.join(pending)}_signature" or role not in pending or role in signed:
-            raise _refused(contract, f"status {status[:64]!r} does not ask {role} to sign", "not_next_signer")
+        own = [role for role in self.party.roles_in(contract.body) if role in pending and role not in signed]
+        if status != f"pending_{'_and_'.join(pending)}_signature" or not own:
+            raise _refused(
+                contract, f"status {status[:64]!r} does not ask {self.party.role} to sign", "not_next_signer"
+            )
+        role = own[0]
         if order is None and Role.MONETA not in signed:
             raise _refused(contract, "moneta has not signed; pin the template if it signs later", "not_next_signer")
         if order is not None and role not in [*order, ()][len(contract.steps)]:
             raise _refused(contract, f"the template does not ask {role} to sign now", "not_next_signer")
         self._check_unjudged(contract, None)
         self._check_not_compromised(contract)
+        return role
 
     def end(self, contract: VerifiedContract, *, status: Value, receipt: Value, act: Value) -> VerifiedEnd:
         """Return how the contract ended, verified: rules 7 and 8.
@@ -131,7 +137,7 @@ class Verifier:
 
     def _check_party(self, body: ContractBody) -> None:
         party = self.party
-        if body.party(party.role) != party.organization_id:
+        if not party.roles_in(body):
             raise MessageRefusedError(
                 f"contract {body.contract_id}: {party.organization_id} is not its {party.role}", code="wrong_party"
             )
@@ -170,13 +176,21 @@ class Verifier:
     def _trusted(self, body: ContractBody, role: Role, key_id: str) -> TrustedKey:
         if role is Role.MONETA:
             return self._keyring.hub_key(key_id)
+        if role is Role.ORG_NEW_KEY:
+            return TrustedKey(public=new_key_of(body))
         organization_id = body.party(role)
         if organization_id is None:
             raise MessageRefusedError(f"contract {body.contract_id}: names no {role}", code="wrong_signer")
         own = self.party.contract_key.public
         if organization_id == self.party.organization_id and key_id == own.key_id:
             return TrustedKey(public=own)
-        return self._keyring.party_key(role, organization_id, key_id)
+        return self._keyring.party_key(self._kinds(body, organization_id), organization_id, key_id)
+
+    def _kinds(self, body: ContractBody, organization_id: OrganizationId) -> tuple[Role, ...]:
+        """Return what the organization may be: an ``org_id`` is of either kind, unless something tells which."""
+        if organization_id == self.party.organization_id and self.party.role in ORGANIZATION_KINDS:
+            return (self.party.role,)
+        return tuple(kind for kind in ORGANIZATION_KINDS if body.party(kind) == organization_id) or ORGANIZATION_KINDS
 
     def _order_of(self, contract: VerifiedContract) -> SigningOrder | None:
         template = self._templates.get((contract.body.template_id, contract.body.version))
@@ -297,5 +311,6 @@ def _actors_possible(contract: VerifiedContract, act: ActName) -> tuple[Role, ..
         case ActName.CANCEL:
             return (contract.initiator,)
         case ActName.DECLINE:
-            missing = (role for role in (Role.MO, Role.PUBLISHER) if role not in contract.signed_roles)
-            return (*missing, Role.MONETA)
+            missing = (role for role in PARTY_MEMBERS if role not in contract.signed_roles)
+            # An act is by a registered key, also where it is the new one's signature that is missing.
+            return (*(Role.ORG if role is Role.ORG_NEW_KEY else role for role in missing), Role.MONETA)

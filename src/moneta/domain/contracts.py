@@ -2,54 +2,26 @@
 
 The rules (protocol, sections 3 and 4):
 
-1. The body has exactly the members of section 3, each of its form. Its bytes are what is signed; nobody re-serializes
-   them.
+1. The body (``contract_body``) never changes: its bytes are what every signature covers.
 2. The next signers are ``signing_order[complete steps]`` less the roles that signed; a role signs once.
 3. Until an act or the last signature ends it, the status is ``pending_<roles>_signature``.
-4. A party whose signature is missing may decline. The initiator may cancel while no party but it and Moneta signed.
+4. A party whose signature is missing may decline. The initiator may cancel while no party but it and Moneta signed;
+   an organization that signs with two of its keys is one party.
 5. The state is derived from signatures and acts, never stored as an independent truth.
 """
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 from typing import Final, cast
 
-from moneta.domain.errors import (
-    ActNotAllowedError,
-    AmbiguousFieldError,
-    InvalidFieldError,
-    MissingFieldError,
-    NotSupportedError,
-    UnknownFieldError,
-)
-from moneta.domain.identifiers import (
-    ContractId,
-    MPassId,
-    OrganizationId,
-    Revision,
-    UnixMillis,
-    UnixSeconds,
-    is_chosen_id,
-)
-from moneta.domain.ijson import Value, parse_object, type_name
-from moneta.domain.limits import JSON_INTEGER_MAX, ORDERS_REMEMBERED_MAX
-from moneta.domain.templates import Role, SigningOrder
+from moneta.domain.contract_body import ContractBody, parse_body
+from moneta.domain.errors import ActNotAllowedError
+from moneta.domain.identifiers import ContractId, OrganizationId, Revision, UnixMillis, UnixSeconds
+from moneta.domain.limits import ORDERS_REMEMBERED_MAX
+from moneta.domain.templates import Role, SigningOrder, roles_of_initiator
 
-REQUIRED_MEMBERS: Final = ("contract_id", "template_id", "version", "created_at", "payload")
-PARTY_MEMBERS: Final[Mapping[Role, str]] = {Role.MO: "mo_id", Role.PUBLISHER: "publisher_id"}
-MEMBERS: Final = frozenset(
-    {*REQUIRED_MEMBERS, "mo_id", "publisher_id", "mpass_id", "description", "expires_at", "nonce"}
-)
-NOT_YET: Final = frozenset({"supersedes", "org_id"})
-"""Members that protocol section 3 knows and this version of the hub does not do yet."""
-
-_NONCE: Final = re.compile(
-    r"(?=.{22})(?:[A-Za-z0-9_-]{4})*(?:[A-Za-z0-9_-][AQgw]|[A-Za-z0-9_-]{2}[AEIMQUYcgkosw048])?", re.ASCII
-)
-"""base64url of 16 bytes or more; the last character of an incomplete group leaves no stray bits."""
 _UNCOMMITTED: Final = Revision(0)
 
 
@@ -75,35 +47,6 @@ END_OF_ACT: Final[Mapping[ActName, EndStatus]] = {
     ActName.CANCEL: EndStatus.CANCELLED,
     ActName.EXPIRE: EndStatus.EXPIRED,
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContractBody:
-    """What the body's bytes say. ``payload`` keeps numbers as their digits."""
-
-    contract_id: ContractId
-    template_id: str
-    version: int
-    created_at: UnixSeconds
-    payload: Mapping[str, Value]
-    mo_id: OrganizationId | None = None
-    publisher_id: OrganizationId | None = None
-    mpass_id: MPassId | None = None
-    description: str | None = None
-    expires_at: UnixSeconds | None = None
-    nonce: str | None = None
-
-    def party(self, role: Role) -> OrganizationId | None:
-        """Return the organization that the body names for ``role``; None for Moneta, or where it names none."""
-        return {Role.MO: self.mo_id, Role.PUBLISHER: self.publisher_id}.get(role)
-
-    def role_of(self, organization: OrganizationId) -> Role | None:
-        """Return the role that the body gives ``organization``; None if it is no party."""
-        return next((role for role in PARTY_MEMBERS if self.party(role) == organization), None)
-
-    def parties(self) -> tuple[OrganizationId, ...]:
-        """Return the organizations that the body names, the MO first."""
-        return tuple(party for role in PARTY_MEMBERS if (party := self.party(role)) is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,32 +222,32 @@ def status_of(contract: Contract) -> str:
     return end_of(contract) or f"pending_{'_and_'.join(next_signers(contract))}_signature"
 
 
-def check_may_decline(contract: Contract, role: Role) -> None:
-    """Refuse a decline by a party whose signature is not missing.
+def check_may_decline(contract: Contract, roles: Collection[Role]) -> None:
+    """Refuse a decline by a party, of ``roles``, whose signature is not missing.
 
     Raises:
         ActNotAllowedError: It has signed, or has nothing to sign.
     """
     missing = {member for step in contract.signing_order for member in step} - set(contract.signed_roles)
-    if role not in missing:
+    if missing.isdisjoint(roles):
         raise ActNotAllowedError(
-            f"contract {contract.contract_id}: only a party whose signature is missing may decline", role=role
+            f"contract {contract.contract_id}: only a party whose signature is missing may decline", roles=[*roles]
         )
 
 
-def check_may_cancel(contract: Contract, role: Role) -> None:
+def check_may_cancel(contract: Contract, roles: Collection[Role]) -> None:
     """Refuse a cancel by another than the initiator, or once another party has signed.
 
     Raises:
         ActNotAllowedError: Naming which of the two it is.
     """
     initiator = contract.signing_order[0][0]
-    if role is not initiator:
+    if initiator not in roles:
         raise ActNotAllowedError(
-            f"contract {contract.contract_id}: only its initiator ({initiator}) may cancel", role=role
+            f"contract {contract.contract_id}: only its initiator ({initiator}) may cancel", roles=[*roles]
         )
-    if set(contract.signed_roles) - {initiator, Role.MONETA}:
-        raise ActNotAllowedError(f"contract {contract.contract_id}: another party has signed", role=role)
+    if not roles_of_initiator(contract.signing_order).issuperset(contract.signed_roles):
+        raise ActNotAllowedError(f"contract {contract.contract_id}: another party has signed", roles=[*roles])
 
 
 def effective_expiry(body: ContractBody, *, expires_in_s: int | None, received_at: UnixMillis) -> UnixSeconds | None:
@@ -313,119 +256,3 @@ def effective_expiry(body: ContractBody, *, expires_in_s: int | None, received_a
     if expires_in_s is not None:
         terms.append(UnixSeconds(received_at // 1000 + expires_in_s))
     return min(terms, default=None)
-
-
-def parse_body(raw: bytes) -> ContractBody:
-    """Read a contract's body.
-
-    Raises:
-        MalformedJSONError: Not an I-JSON object.
-        UnknownFieldError, NotSupportedError, MissingFieldError, InvalidFieldError: The first member that is wrong.
-    """
-    return body_of(parse_object(raw, what="contract body"))
-
-
-def body_of(members: Mapping[str, Value]) -> ContractBody:
-    """Return the body that ``members`` make. See ``parse_body``."""
-    _check_members(members)
-    return ContractBody(
-        contract_id=ContractId(_identifier(members, "contract_id")),
-        template_id=_identifier(members, "template_id"),
-        version=_integer(members, "version", minimum=1),
-        created_at=UnixSeconds(_integer(members, "created_at")),
-        payload=_object(members, "payload"),
-        mo_id=cast("OrganizationId | None", _optional(members, "mo_id")),  # NewTypes: only the name changes
-        publisher_id=cast("OrganizationId | None", _optional(members, "publisher_id")),  # likewise
-        mpass_id=cast("MPassId | None", _optional(members, "mpass_id")),  # likewise
-        description=_description(members),
-        expires_at=UnixSeconds(_integer(members, "expires_at")) if "expires_at" in members else None,
-        nonce=_nonce(members),
-    )
-
-
-def find_field(body: Mapping[str, Value], name: str) -> Value:
-    """Return the value of a template's required field.
-
-    ``name`` is looked up in the body, in ``payload``, and in each object directly inside ``payload``; with dots, it is
-    a path from ``payload``.
-
-    Raises:
-        MissingFieldError: It is missing or null.
-        AmbiguousFieldError: It is found at two places, even if it is null at one of them: another reader might have
-            taken that one.
-    """
-    payload = body["payload"]
-    found = [_at_path(payload, name)] if "." in name else _at_known_places(body, payload, name)
-    if len(found) > 1:
-        raise AmbiguousFieldError(f"required field {name} is found at {len(found)} places", field=name)
-    if not found or found[0] is None:
-        raise MissingFieldError(f"required field {name} is missing", field=name)
-    return found[0]
-
-
-def _at_path(payload: Value, path: str) -> Value:
-    value = payload
-    for name in path.split("."):
-        value = value.get(name) if isinstance(value, dict) else None
-    return value
-
-
-def _at_known_places(body: Mapping[str, Value], payload: Value, name: str) -> list[Value]:
-    places: list[Value] = [body, payload]
-    if isinstance(payload, dict):
-        places.extend(payload.values())
-    return [place[name] for place in places if isinstance(place, dict) and name in place]
-
-
-def _check_members(members: Mapping[str, Value]) -> None:
-    for name in members:
-        if name in NOT_YET:
-            raise NotSupportedError(f"contract body: {name} is not supported yet", field=name)
-        if name not in MEMBERS:
-            raise UnknownFieldError(f"contract body: unknown member {name[:64]!r}", field=name[:64])
-    for name in REQUIRED_MEMBERS:
-        if members.get(name) is None:
-            raise MissingFieldError(f"contract body: {name} is missing", field=name)
-
-
-def _identifier(members: Mapping[str, Value], name: str) -> str:
-    value = members[name]
-    if not isinstance(value, str) or not is_chosen_id(value):
-        raise InvalidFieldError(f"{name}: expected 1 to 128 of A-Z a-z 0-9 . _ : ~ -", field=name)
-    return value
-
-
-def _optional(members: Mapping[str, Value], name: str) -> str | None:
-    return _identifier(members, name) if name in members else None
-
-
-def _integer(members: Mapping[str, Value], name: str, *, minimum: int = 0) -> int:
-    value = members[name]
-    if not isinstance(value, int) or isinstance(value, bool) or not minimum <= value <= JSON_INTEGER_MAX:
-        raise InvalidFieldError(f"{name}: expected an integer of at least {minimum}", field=name)
-    return value
-
-
-def _object(members: Mapping[str, Value], name: str) -> Mapping[str, Value]:
-    value = members[name]
-    if not isinstance(value, dict):
-        raise InvalidFieldError(f"{name}: expected an object, got {type_name(value)}", field=name)
-    return value
-
-
-def _description(members: Mapping[str, Value]) -> str | None:
-    if "description" not in members:
-        return None
-    value = members["description"]
-    if not isinstance(value, str):
-        raise InvalidFieldError(f"description: expected text, got {type_name(value)}", field="description")
-    return value
-
-
-def _nonce(members: Mapping[str, Value]) -> str | None:
-    if "nonce" not in members:
-        return None
-    value = members["nonce"]
-    if not isinstance(value, str) or _NONCE.fullmatch(value) is None:
-        raise InvalidFieldError("nonce: expected base64url of 16 random bytes or more", field="nonce")
-    return value

@@ -213,6 +213,12 @@ class OrganizationNotActiveError(Refused):
     code = "organization_not_active"
 
 
+class OrganizationNotPendingError(Refused):
+    """The organization is not Pending: its onboarding is over."""
+
+    code = "organization_not_pending"
+
+
 class OrganizationSuspendedError(Refused):
     """The organization is Suspended: what is under way goes on, nothing new begins."""
 

@@ -14,6 +14,7 @@ PROTECTED_HEADER_BYTES_MAX:  Final = 2 * 1024
 COMPACT_JWS_BYTES_MAX:       Final = 16 * 1024
 TOKEN_BYTES_MAX:             Final = 4 * 1024
 SIGNATURES_MAX:              Final = 16
+PARTIES_MAX:                 Final = 2
 JSON_DEPTH_MAX:              Final = 16
 JSON_INTEGER_MAX:            Final = 2**53 - 1
 REASON_CHARS_MAX:            Final = 500

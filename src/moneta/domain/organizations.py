@@ -10,7 +10,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from moneta.domain.errors import InvalidFieldError, OrganizationNotActiveError, OrganizationSuspendedError
+from moneta.domain.errors import (
+    InvalidFieldError,
+    OrganizationNotActiveError,
+    OrganizationNotPendingError,
+    OrganizationSuspendedError,
+)
 from moneta.domain.identifiers import OrganizationId, UnixMillis
 from moneta.domain.ijson import Value
 from moneta.domain.lifecycle import lifecycle
@@ -51,6 +56,7 @@ class Capability(StrEnum):
     """What a state lets an organization do."""
 
     AUTHENTICATE = "authenticate"
+    ONBOARD = "onboard"
     CONTINUE_CONTRACTS = "continue_contracts"
     START_CONTRACTS = "start_contracts"
 
@@ -72,8 +78,8 @@ ORGANIZATION_LIFECYCLE = lifecycle("organization", PENDING, (
 ))
 
 CAPABILITIES: Final[Mapping[OrganizationStatus, frozenset[Capability]]] = {
-    PENDING:    frozenset({Capability.AUTHENTICATE}),
-    ACTIVE:     frozenset(Capability),
+    PENDING:    frozenset({Capability.AUTHENTICATE, Capability.ONBOARD}),
+    ACTIVE:     frozenset(Capability) - {Capability.ONBOARD},
     SUSPENDED:  frozenset({Capability.AUTHENTICATE, Capability.CONTINUE_CONTRACTS}),
     DESTROYED:  frozenset(),
 }
@@ -152,6 +158,21 @@ def check_active(organization: Organization, statuses: Sequence[OrganizationStat
         if status is not ACTIVE:
             raise OrganizationNotActiveError(
                 f"organization {organization.organization_id}: expected Active, got {status}",
+                organization=organization.organization_id,
+                status=status,
+            )
+
+
+def check_pending(organization: Organization, statuses: Sequence[OrganizationStatus]) -> None:
+    """Refuse an onboarding unless the organization was Pending at each of the moments that count.
+
+    Raises:
+        OrganizationNotPendingError: It was not at one of them.
+    """
+    for status in statuses:
+        if status is not PENDING:
+            raise OrganizationNotPendingError(
+                f"organization {organization.organization_id}: expected Pending, got {status}",
                 organization=organization.organization_id,
                 status=status,
             )

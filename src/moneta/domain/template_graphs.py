@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from moneta.domain.templates import Role, SigningOrder
+from moneta.domain.templates import Role, SigningOrder, roles_of_initiator
 
 FINALIZED: Final = "finalized"
 DECLINED: Final = "declined"
@@ -103,7 +103,7 @@ class _Explorer:
         for role in dict.fromkeys(role for later in self.steps[step:] for role in later if role not in signed):
             if role is not Role.MONETA or role in missing:
                 yield Arrow(source=source, event="declines", by=role, target=DECLINED), everybody
-        if signed <= {initiator, Role.MONETA} and initiator is not Role.MONETA:
+        if signed <= roles_of_initiator(self.order) and initiator is not Role.MONETA:
             yield Arrow(source=source, event="cancels", by=initiator, target=CANCELLED), everybody
         if step == len(self.order):
             yield Arrow(source=source, event="deems", by=Role.MONETA, target=FINALIZED), everybody

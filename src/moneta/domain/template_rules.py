@@ -8,8 +8,8 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
-from moneta.domain import contracts
-from moneta.domain.contracts import PARTY_MEMBERS, ContractBody, find_field
+from moneta.domain import contract_body
+from moneta.domain.contract_body import PARTY_MEMBERS, ContractBody, find_field
 from moneta.domain.errors import MissingFieldError
 from moneta.domain.ijson import Value, type_name
 from moneta.domain.limits import (
@@ -31,7 +31,6 @@ KNOWN_KEYS: Final = frozenset({*REQUIRED_KEYS, "description", "expires_in", "gua
 SCHEMA_KEYS: Final = frozenset({"required_fields", "json_schema"})
 SIGNATURE_KEYS: Final = ("required_signatures", "signing_order")
 EFFECT_PHASES: Final = frozenset({"on_reserve", "on_finalized", "on_declined", "on_expired"})
-ROLES_NOT_YET: Final = frozenset({"org", "org_new_key"})
 DEFAULT_GUARDS: Final = frozenset({Guard.ORGANIZATIONS_ACTIVE})
 JSON_SCHEMA_PATH: Final = ("schema", "json_schema")
 
@@ -85,6 +84,7 @@ def read_template(document: Value, lines: Lines, *, sha256: str) -> Template | t
         expires_in_s=_expires_in_s(members, findings),
     )
     _check_effects(members, findings)
+    _check_roles(template, findings)
     if not findings.problems:  # what is proven rests on forms that hold
         for place, message in payload_faults(required_fields, json_schema):
             findings.add(("schema", *place), message)
@@ -132,7 +132,7 @@ def _description(members: Mapping[str, Value], findings: Findings) -> str | None
 def _required_fields(schema: Mapping[str, Value], findings: Findings) -> tuple[str, ...]:
     names = findings.names(schema.get("required_fields", []), ("schema", "required_fields"))
     for path, name in names:
-        if name in contracts.NOT_YET:
+        if name in contract_body.NOT_YET:
             findings.add_not_supported(path, name)
         elif _FIELD.fullmatch(name) is None or len(name) > NAME_CHARS_MAX:
             findings.add(path, f"required_fields: expected a name or a dotted path, got {shown(name)}")
@@ -180,9 +180,6 @@ def _required_signatures(rules: Mapping[str, Value], findings: Findings) -> froz
 
 
 def _role(name: Value, path: Path, findings: Findings) -> Role | None:
-    if isinstance(name, str) and name in ROLES_NOT_YET:
-        findings.add_not_supported(path, name)
-        return None
     if isinstance(name, str) and name in list(Role):
         return Role(name)
     got = shown(name) if isinstance(name, str) else type_name(name)
@@ -218,6 +215,18 @@ def _expires_in_s(members: Mapping[str, Value], findings: Findings) -> int | Non
             f"from 1 to {EXPIRES_IN_S_MAX} seconds",
         )
     return seconds
+
+
+def _check_roles(template: Template, findings: Findings) -> None:
+    """Note what is missing for its roles: the new key, which proves itself after the old one, and whom a guard asks."""
+    roles = [role for step in template.signing_order for role in step]
+    if Role.ORG_NEW_KEY in roles:
+        if "new_key" not in template.required_fields:
+            findings.add(("schema", "required_fields"), "required_fields: org_new_key signs with the field new_key")
+        if Role.ORG not in roles[: roles.index(Role.ORG_NEW_KEY)]:
+            findings.add(("signature_rules", "signing_order"), "signing_order: org signs before org_new_key")
+    if Guard.ORGANIZATION_PENDING in template.guards and Role.ORG not in roles:
+        findings.add(("guards",), "guard organization_pending: there is nothing to check, since org does not sign")
 
 
 def _check_effects(members: Mapping[str, Value], findings: Findings) -> None:

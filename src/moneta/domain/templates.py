@@ -15,11 +15,13 @@ from moneta.domain.money import MoneyRule
 
 
 class Role(StrEnum):
-    """Who signs in a contract."""
+    """Who signs in a contract: ``org`` is an organization of either kind, ``org_new_key`` it with the payload's key."""
 
     MO = "mo"
     PUBLISHER = "publisher"
     MONETA = "moneta"
+    ORG = "org"
+    ORG_NEW_KEY = "org_new_key"
 
 
 class Guard(StrEnum):
@@ -27,6 +29,7 @@ class Guard(StrEnum):
 
     ORGANIZATIONS_ACTIVE = "organizations_active"
     MPASS_ACTIVE = "mpass_active"
+    ORGANIZATION_PENDING = "organization_pending"
 
 
 class TemplateStatus(StrEnum):
@@ -62,6 +65,15 @@ TEMPLATE_LIFECYCLE = lifecycle("template", DRAFT, (
 
 SigningOrder = tuple[tuple[Role, ...], ...]
 """A list of steps; each a role, or a group that signs in parallel; the first is one role, the initiator."""
+
+
+def roles_of_initiator(order: SigningOrder) -> frozenset[Role]:
+    """Return the roles whose signatures leave the initiator free to cancel: its own, and Moneta's.
+
+    An organization that signs with its old and with its new key is one party.
+    """
+    initiator = order[0][0]
+    return frozenset({initiator, Role.MONETA} | ({Role.ORG_NEW_KEY} if initiator is Role.ORG else set()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
+from moneta.domain.contract_body import ContractBody, find_field
 from moneta.domain.errors import (
     InvalidSignatureError,
     MalformedJWSError,
@@ -29,9 +30,13 @@ from moneta.domain.limits import CLOCK_SKEW_S, FIRST_SIGNATURE_AGE_S_MAX
 from moneta.domain.templates import Role
 from moneta.signing import base64url
 from moneta.signing.jws import CONTRACT_TYP, ContractJWS, Entry, Header, signing_input
-from moneta.signing.keys import PublicKey
+from moneta.signing.keys import PublicKey, parse_public_jwk
 
 MONETA_ONLY_MEMBERS: Final = ("received_at", "registry_seq")
+
+
+NEW_KEY: Final = "new_key"
+"""The required field of the payload that holds the key which signs for ``org_new_key``."""
 
 
 class SignedTexts(Protocol):
@@ -54,6 +59,16 @@ def head_of(step: Sequence[SignedTexts]) -> str:
     """
     digests = sorted(hashlib.sha256(f"{one.protected}.{one.signature}".encode("ascii")).digest() for one in step)
     return base64url.sha256(b"".join(digests))
+
+
+def new_key_of(body: ContractBody) -> PublicKey:
+    """Return the key that signs for the role ``org_new_key``: the public JWK in the payload, registered or not.
+
+    Raises:
+        MissingFieldError, AmbiguousFieldError: It is not there once.
+        WeakKeyError: It may not be registered.
+    """
+    return parse_public_jwk(find_field({"payload": dict(body.payload)}, NEW_KEY))
 
 
 def contract_header(  # every argument is a member of the header
@@ -171,7 +186,8 @@ def verify_chain(
 ) -> tuple[tuple[Entry, ...], ...]:
     """Verify every signature of a contract alone, and the chain between them, from the file itself.
 
-    ``key_for(role, kid)`` gives the key of the organization that the body names for the role, or raises.
+    ``key_for(role, kid)`` gives the key of the organization that the body names for the role, for ``org_new_key`` that
+    in the payload (``new_key_of``), or raises.
     What it can't tell without the template is whether the order is complete; a receipt tells that.
 
     Returns:

@@ -22,7 +22,8 @@ from moneta.adapters.aws.buckets import (
 )
 from moneta.adapters.step_codec import decode_step, encode_step
 from moneta.application.ports import Change, ContractSummary, OwedDelivery, WebhookType
-from moneta.domain.contracts import ContractBody, Start, Step, parse_body
+from moneta.domain.contract_body import ContractBody, parse_body
+from moneta.domain.contracts import Start, Step
 from moneta.domain.identifiers import ContractId, EventId, OrganizationId, Revision, UnixMillis, WebhookId
 
 HEAD: Final = 0
@@ -82,11 +83,24 @@ def step_item(change: Change, step: Step, *, home: str) -> Item:
 
 def _index_attributes(body: ContractBody, start: Start) -> dict[str, Value | None]:
     month = month_of(start.received_at)
-    named = {"mo_id": body.mo_id, "publisher_id": body.publisher_id, "mpass_id": body.mpass_id}
+    named = _names_indexed(body)
     return {
         "received_key": time_key(start.received_at, body.contract_id),
         **{index: None if name is None else month_bucket(name, month) for index, name in named.items()},
     }
+
+
+def _names_indexed(body: ContractBody) -> dict[str, str | None]:
+    """Return the ids that a contract is found by, each by the index of its attribute.
+
+    An ``org_id`` is found by the place that the body leaves free, of the MO or of the publisher: an index of its own
+    would cost every contract a write. Whoever looks there asks the head whose contract it is.
+    """
+    named: dict[str, str | None] = {"mo_id": body.mo_id, "publisher_id": body.publisher_id, "mpass_id": body.mpass_id}
+    if body.org_id is not None and body.org_id not in {body.mo_id, body.publisher_id}:
+        free = "publisher_id" if body.publisher_id is None else "mo_id"
+        named[free] = body.org_id
+    return named
 
 
 def step_of(item: Item) -> Step:
@@ -153,6 +167,7 @@ def head_item(first: Item, last: Item, *, now: UnixMillis) -> Item:
         "version": body.version,
         "mo": body.mo_id,
         "publisher": body.publisher_id,
+        "org": body.org_id,
         "mpass": body.mpass_id,
         "created_at": body.created_at,
         "received_at": start.received_at,

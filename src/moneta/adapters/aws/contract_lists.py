@@ -187,7 +187,7 @@ class ContractLists:
 def _names(query: ContractQuery) -> Sequence[tuple[str, str]]:
     """Return the index that fits the query best, with the id to ask it for; none where only hours and statuses do.
 
-    Whoever asks may be the MO or the publisher of a contract, so that takes two.
+    Whoever asks may be the MO or the publisher of a contract, so that takes two; its ``org_id`` is in one of them.
     """
     for index, name in ((MPASS_ID, query.mpass_id), (MO_ID, query.mo_id), (PUBLISHER_ID, query.publisher_id)):
         if name is not None:
@@ -198,7 +198,8 @@ def _names(query: ContractQuery) -> Sequence[tuple[str, str]]:
 def _fits(head: Item, query: ContractQuery) -> bool:
     """Tell whether a contract is one that the query asks for, but for its time."""
     wanted = {"mpass": query.mpass_id, "mo": query.mo_id, "publisher": query.publisher_id, "status": query.status}
-    if query.visible_to is not None and query.visible_to not in {head.get("mo"), head.get("publisher")}:
+    named = {head.get("mo"), head.get("publisher"), head.get("org")}
+    if query.visible_to is not None and query.visible_to not in named:
         return False
     return all(value is None or head.get(name) == value for name, value in wanted.items())
 

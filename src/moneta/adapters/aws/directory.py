@@ -31,6 +31,7 @@ from moneta.adapters.aws.directory_items import (
     endpoint_listing,
     endpoint_of,
     health_of,
+    holder_key,
     identity_of,
     keys_of_item,
     mpass_key,
@@ -103,6 +104,11 @@ class DynamoDBDirectoryStore:
         return {
             item["id"]: keys_of_item(item) for item in self._get_all([organization_key(one, KEYS) for one in owners])
         }
+
+    def key_holder(self, key_id: KeyId) -> OrganizationId | None:
+        """See DirectoryStore.key_holder."""
+        held = self._db.get(Table.DIRECTORY, holder_key("key", key_id))
+        return None if held is None else held["owner"]
 
     def compromised_since(self, seq: RegistrySeq) -> Sequence[RegisteredKey]:
         """See DirectoryStore.compromised_since."""

@@ -95,6 +95,11 @@ def holder_item(kind: str, name: str, owner: str) -> Item:
     return {"object": f"{kind}#{name}", "part": HOLDER, "owner": owner}
 
 
+def holder_key(kind: str, name: str) -> Key:
+    """Return the key of that item."""
+    return {"object": f"{kind}#{name}", "part": HOLDER}
+
+
 def code_name(kind: OrganizationKind, code: str) -> str:
     """Return the name of a MIC or an MPC among the holders' items."""
     return f"{kind}#{code}"

@@ -20,8 +20,10 @@ INDEXES: Final = (
     (("mo", "publisher"),            "contracts_parties"),
     (("mo", "status"),               "contracts_mo_status"),
     (("publisher", "status"),        "contracts_publisher_status"),
+    (("org", "status"),              "contracts_org_status"),
     (("mo",),                        "contracts_mo"),
     (("publisher",),                 "contracts_publisher"),
+    (("org",),                       "contracts_org"),
     (("status",),                    "contracts_status"),
     ((),                             "contracts_received"),
 )
@@ -82,7 +84,7 @@ def _place_of(connection: apsw.Connection, cursor: str, filters: Sequence[Filter
 def _arms(connection: apsw.Connection, query: ContractQuery) -> Sequence[_Arm]:
     """Return the scans that together find the query's contracts.
 
-    One, or two where only an organization's own count: it may be the MO or the publisher of a contract.
+    One, or three where only an organization's own count: the MO, the publisher or the ``org_id`` of a contract.
     """
     wanted: dict[str, str] = {
         column: name
@@ -92,7 +94,7 @@ def _arms(connection: apsw.Connection, query: ContractQuery) -> Sequence[_Arm]:
     scopes: Sequence[dict[str, str]] = [wanted]
     if query.visible_to is not None:
         own = query.visible_to
-        scopes = [wanted | {role: own} for role in ("mo", "publisher") if wanted.get(role, own) == own]
+        scopes = [wanted | {role: own} for role in ("mo", "publisher", "org") if wanted.get(role, own) == own]
     arms = [{column: ref_of(connection, name) for column, name in scope.items()} for scope in scopes]
     if query.status is not None:
         status = _status_ref(connection, query.status)
@@ -178,6 +180,9 @@ SELECT name FROM (
     UNION
     SELECT contract FROM contracts INDEXED BY contracts_publisher_status
     WHERE publisher = :party AND status IN pending AND finalized_at IS NULL AND contract > :after
+    UNION
+    SELECT contract FROM contracts INDEXED BY contracts_org_status
+    WHERE org = :party AND status IN pending AND finalized_at IS NULL AND contract > :after
     ORDER BY contract LIMIT :limit
 ) AS head
 JOIN names ON names.ref = head.contract

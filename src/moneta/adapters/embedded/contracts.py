@@ -152,6 +152,7 @@ class _Body(msgspec.Struct, frozen=True):
     mo_id: OrganizationId | None = None
     publisher_id: OrganizationId | None = None
     mpass_id: MPassId | None = None
+    org_id: OrganizationId | None = None
 
 
 _bodies: Final = msgspec.json.Decoder(_Body)
@@ -159,9 +160,9 @@ _bodies: Final = msgspec.json.Decoder(_Body)
 
 def _insert_head(writing: Writing, contract: int, change: Change, step: Step, start: Start) -> None:
     body = _bodies.decode(start.body_bytes)
-    template, mo, publisher, mpass = (
+    template, mo, publisher, mpass, org = (
         None if name is None else writing.ref(name)
-        for name in (body.template_id, body.mo_id, body.publisher_id, body.mpass_id)
+        for name in (body.template_id, body.mo_id, body.publisher_id, body.mpass_id, body.org_id)
     )
     head = (
         contract,
@@ -176,8 +177,9 @@ def _insert_head(writing: Writing, contract: int, change: Change, step: Step, st
         start.expires_at,
         step.finalized_at,
         step.revision,
+        org,
     )
-    writing.connection.execute("INSERT INTO contracts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", head)
+    writing.connection.execute("INSERT INTO contracts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", head)
 
 
 _UPDATE_HEAD: Final = "UPDATE contracts SET status = ?, finalized_at = ?, revision = ? WHERE contract = ?"

@@ -82,6 +82,12 @@ class SQLiteDirectoryStore:
         with self._database.read() as connection:
             return _look_up(connection, self._current(connection).keys, owners, _read_keys)
 
+    def key_holder(self, key_id: KeyId) -> OrganizationId | None:
+        """See DirectoryStore.key_holder."""
+        with self._database.read() as connection:
+            data = value(connection, "SELECT data FROM keys WHERE key_id = ?", (key_id,))
+        return None if data is None else decode_key(data).owner
+
     def compromised_since(self, seq: RegistrySeq) -> Sequence[RegisteredKey]:
         """See DirectoryStore.compromised_since."""
         with self._database.read() as connection:

@@ -64,6 +64,9 @@ CREATE TABLE pending_changes (
 INSERT INTO meta (name, value) VALUES ('checkers', 1);
 
 CREATE INDEX contracts_parties_status ON contracts (mo, publisher, status, received_at) WHERE mo IS NOT NULL;
+ALTER TABLE contracts ADD COLUMN org INTEGER REFERENCES names;
+CREATE INDEX contracts_org ON contracts (org, received_at) WHERE org IS NOT NULL;
+CREATE INDEX contracts_org_status ON contracts (org, status, received_at) WHERE org IS NOT NULL;
 
 ALTER TABLE mpasses ADD COLUMN status_list INTEGER;
 ALTER TABLE mpasses ADD COLUMN status_index INTEGER;

@@ -95,7 +95,8 @@ CREATE TABLE contracts (
     received_at INTEGER NOT NULL,
     expires_at INTEGER,
     finalized_at INTEGER,
-    revision INTEGER NOT NULL
+    revision INTEGER NOT NULL,
+    org INTEGER REFERENCES names
 ) STRICT;
 CREATE INDEX contracts_received ON contracts (received_at);
 CREATE INDEX contracts_status ON contracts (status, received_at);
@@ -106,6 +107,8 @@ CREATE INDEX contracts_parties_status ON contracts (mo, publisher, status, recei
 CREATE INDEX contracts_publisher ON contracts (publisher, received_at) WHERE publisher IS NOT NULL;
 CREATE INDEX contracts_publisher_status ON contracts (publisher, status, received_at) WHERE publisher IS NOT NULL;
 CREATE INDEX contracts_mpass ON contracts (mpass, received_at) WHERE mpass IS NOT NULL;
+CREATE INDEX contracts_org ON contracts (org, received_at) WHERE org IS NOT NULL;
+CREATE INDEX contracts_org_status ON contracts (org, status, received_at) WHERE org IS NOT NULL;
 CREATE INDEX contracts_expiring ON contracts (expires_at) WHERE finalized_at IS NULL AND expires_at IS NOT NULL;
 
 CREATE TABLE steps (

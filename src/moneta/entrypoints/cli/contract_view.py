@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
-from moneta.domain.contracts import ContractBody, EndStatus
+from moneta.domain.contract_body import ContractBody
+from moneta.domain.contracts import EndStatus
 from moneta.domain.ijson import NumberText, Value
 from moneta.signing.jws import ContractJWS
 
@@ -14,6 +15,7 @@ BODY_MEMBERS: Final = (
     "version",
     "mo_id",
     "publisher_id",
+    "org_id",
     "mpass_id",
     "description",
     "created_at",

@@ -26,7 +26,7 @@ from moneta.client import cancel as make_cancel
 from moneta.client import decline as make_decline
 from moneta.client import registration as make_registration
 from moneta.client.hub import Event, build_event
-from moneta.domain.contracts import ContractBody, parse_body
+from moneta.domain.contract_body import ContractBody, parse_body
 from moneta.domain.errors import Refused
 from moneta.domain.identifiers import ContractId, OrganizationId, UnixSeconds
 from moneta.domain.ijson import Value, parse_object
@@ -227,10 +227,10 @@ def _body(raw: bytes, file: Path) -> ContractBody:
 
 
 def _own_role(body: ContractBody, own_id: str) -> Role:
-    role = body.role_of(OrganizationId(own_id))
-    if role is None:
+    roles = body.roles_of(OrganizationId(own_id))
+    if not roles:
         raise CommandError(f"contract {body.contract_id}: {own_id} is no party of it")
-    return role
+    return roles[0]
 
 
 def _event_of(me: Party, signed: ContractJWS, body: ContractBody, event_id: str | None) -> Event:

@@ -27,6 +27,15 @@ class PartyRole(StrEnum):
     PUBLISHER = "publisher"
 
 
+class SigningRole(StrEnum):
+    """The roles that an organization signs under."""
+
+    MO = "mo"
+    PUBLISHER = "publisher"
+    ORG = "org"
+    ORG_NEW_KEY = "org_new_key"
+
+
 class Use(StrEnum):
     """What a key can be registered for."""
 
@@ -152,7 +161,8 @@ def sign(
     *,
     key: ContractKey,
     role: Annotated[
-        PartyRole, typer.Option(metavar="|".join(PartyRole), help="Who you are in this contract.", show_default=False)
+        SigningRole,
+        typer.Option(metavar="|".join(SigningRole), help="Who you are in this contract.", show_default=False),
     ],
     url: HubUrl,
     auth_key: AuthKey = None,

@@ -2,7 +2,7 @@
 
 1. Form: exactly that of protocol section 3, the body exactly the members.
 2. Keys: every signer's key is known, from ``--trust``, or shown in the file under a ``kid`` that is its thumbprint. An
-   organization that ``--trust`` gives keys for has no others.
+   organization that ``--trust`` gives keys for has no others; but for the new one of a rotation, in the payload.
 3. Signatures: every one verifies alone, all for one hub, each step carrying the head of the one before; none dated
    after Moneta received it.
 4. Receipt: it verifies and names this hub, contract, body, end, act and head.
@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Final
 
 from moneta.client.errors import ClientError
-from moneta.domain.contracts import END_OF_ACT, ActName, ContractBody, EndStatus, parse_body
+from moneta.domain.contract_body import PARTY_MEMBERS, ContractBody, parse_body
+from moneta.domain.contracts import END_OF_ACT, ActName, EndStatus
 from moneta.domain.errors import Refused
 from moneta.domain.identifiers import KeyId
 from moneta.domain.ijson import Value
@@ -34,12 +35,12 @@ from moneta.entrypoints.cli.failures import FAILED, NOT_ANCHORED
 from moneta.entrypoints.cli.trust import Trust, read_trust
 from moneta.entrypoints.cli.verified_file import ContractFile, read_contract_file, shown_keys
 from moneta.signing import base64url, jws
-from moneta.signing.chain import head_of, to_json, verify_chain, verify_entry
+from moneta.signing.chain import head_of, new_key_of, to_json, verify_chain, verify_entry
 from moneta.signing.jws import ContractJWS, Entry
 from moneta.signing.keys import PublicKey
 from moneta.signing.statements import ActStatement, parse_act, verify_compact, verify_receipt
 
-ROLE_WIDTH: Final = len(Role.PUBLISHER)
+ROLE_WIDTH: Final = max(map(len, Role))
 
 
 class State(StrEnum):
@@ -185,7 +186,7 @@ class _Verification:
         for entry in self._signed.entries:
             role = _role(entry)
             key = self._key(role, entry.header.key_id, issued_at=entry.header.issued_at)
-            origin = "trusted" if self._is_trusted(role, key.key_id) else "shown in the file"
+            origin = self._origin(role, key.key_id)
             lines.append(f"{role:{ROLE_WIDTH}} {key.algorithm} {key.key_id} {origin}")
         return _Outcome("every signer's key is known, its thumbprint is its kid", tuple(lines))
 
@@ -290,7 +291,8 @@ class _Verification:
             case ActName.CANCEL:
                 return (signed[0],)
             case ActName.DECLINE:
-                return tuple(role for role in (Role.MO, Role.PUBLISHER, Role.MONETA) if role not in signed[:-1])
+                missing = [role for role in (*PARTY_MEMBERS, Role.MONETA) if role not in signed[:-1]]
+                return tuple(Role.ORG if role is Role.ORG_NEW_KEY else role for role in missing)
 
     def _check_view(self) -> _Outcome:
         """(6)."""
@@ -333,6 +335,8 @@ class _Verification:
             trusted = self._trust.hub.get(key_id)
             if trusted is not None:
                 return trusted.public if issued_at is None else trusted.signing_at(issued_at)
+        elif role is Role.ORG_NEW_KEY:
+            return new_key_of(self._body)  # what the organization's own signature before it vouches for
         else:
             owner = self._body.party(role)
             if owner is None:
@@ -345,6 +349,11 @@ class _Verification:
         if key_id not in self._shown:
             raise BrokenError(f"{role}: key {key_id} is not in the file; give it with --trust")
         return self._shown[key_id]
+
+    def _origin(self, role: Role, key_id: KeyId) -> str:
+        if role is Role.ORG_NEW_KEY:
+            return "in the payload that org signed"
+        return "trusted" if self._is_trusted(role, key_id) else "shown in the file"
 
     def _is_trusted(self, role: Role, key_id: KeyId) -> bool:
         if role is Role.MONETA:

@@ -184,6 +184,7 @@ class ContractDocument(Struct, forbid_unknown_fields=True):
     template_id: str
     mo_id: str | None
     publisher_id: str | None
+    org_id: str | None
     mpass_id: str | None
     version: int
     payload: Object
