@@ -8,8 +8,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def make_certificate(common_name: str = "acme.example", *, ends_at: int | None = None) -> str:
-    key = ec.generate_private_key(ec.SECP256R1())
+def make_certificate(common_name: str = "acme.example", *, ends_at: int | None = None, key=None) -> str:
+    key = key or ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     begin = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
     end = begin + dt.timedelta(days=365) if ends_at is None else dt.datetime.fromtimestamp(ends_at, dt.UTC)

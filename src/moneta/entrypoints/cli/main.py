@@ -9,6 +9,7 @@ import typer
 from moneta.entrypoints.cli import (
     aws_commands,
     change_commands,
+    directory_commands,
     hub_commands,
     operations_commands,
     party_commands,
@@ -42,6 +43,7 @@ def make_app() -> typer.Typer:
         operations_commands,
         party_commands,
         reading_commands,
+        directory_commands,
         change_commands,
         template_commands,
         aws_commands,

@@ -1,6 +1,7 @@
 """Options that several commands share, and how examples stand under a command's help."""
 
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -51,6 +52,19 @@ ActingAs = Annotated[
     str, typer.Option("--as", metavar="ID", help="With --data: the operator or checker whose key is there.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the document that the matching GET answers.")]
+
+
+class ExportFormat(StrEnum):
+    """How a whole list is written for other programs."""
+
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+AsFormat = Annotated[
+    ExportFormat | None,
+    typer.Option("--format", metavar="jsonl|csv", help="Print the whole list, all pages, for other programs."),
+]
 Limit = Annotated[int | None, typer.Option("--limit", metavar="1..200", help="At most so many; 50 if not given.")]
 Cursor = Annotated[str | None, typer.Option("--cursor", metavar="TEXT", help="Where the page before ended.")]
 

@@ -9,14 +9,17 @@ from urllib.parse import quote, urlencode
 import typer
 
 from moneta import bootstrap
+from moneta.application import organizations as registry
 from moneta.application import queries
 from moneta.application import templates as template_registry
 from moneta.application.authenticate import Caller, CallerRole
 from moneta.application.dead_letters import list_dead_letters
 from moneta.application.documents import Document, to_json
+from moneta.application.mpasses import list_mpasses, read_mpass
 from moneta.application.pending_changes import list_changes, read_change
 from moneta.application.ports import Hub
-from moneta.domain.identifiers import MONETA, ContractId, EventId, KeyId
+from moneta.domain.identifiers import MONETA, ContractId, EventId, KeyId, MPassId, OrganizationId
+from moneta.domain.organizations import OrganizationKind
 from moneta.entrypoints.cli.options import TOKEN_VARIABLE
 from moneta.settings import Settings
 
@@ -91,6 +94,35 @@ def change(where: Place, change_id: str) -> bytes:
     """Return what ``GET /changes/{id}`` answers."""
     path = f"/changes/{quote(change_id, safe='')}"
     return _read(where, path, {}, lambda hub, _: read_change(hub, AT_THE_STORE, change_id))
+
+
+def organizations(where: Place, kind: str, filters: Filters) -> bytes:
+    """Return what ``GET /organizations/{kind}`` answers."""
+    of_kind = OrganizationKind(kind)
+    return _read(
+        where,
+        f"/organizations/{of_kind}",
+        filters,
+        lambda hub, given: registry.list_organizations(hub, AT_THE_STORE, of_kind, given),
+    )
+
+
+def organization(where: Place, kind: str, organization_id: str) -> bytes:
+    """Return what ``GET /organizations/{kind}/{id}`` answers."""
+    of_kind, named = OrganizationKind(kind), OrganizationId(organization_id)
+    path = f"/organizations/{of_kind}/{quote(organization_id, safe='')}"
+    return _read(where, path, {}, lambda hub, _: registry.read_organization(hub, AT_THE_STORE, of_kind, named))
+
+
+def mpasses(where: Place, filters: Filters) -> bytes:
+    """Return what ``GET /mpass`` answers."""
+    return _read(where, "/mpass", filters, lambda hub, given: list_mpasses(hub, AT_THE_STORE, given))
+
+
+def mpass(where: Place, mpass_id: str) -> bytes:
+    """Return what ``GET /mpass/{id}`` answers."""
+    path = f"/mpass/{quote(mpass_id, safe='')}"
+    return _read(where, path, {}, lambda hub, _: read_mpass(hub, AT_THE_STORE, MPassId(mpass_id)))
 
 
 def template(where: Place, name: str, version: int | None) -> bytes:

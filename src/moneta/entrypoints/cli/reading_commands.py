@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from moneta.entrypoints.cli.options import AsJson, Cursor, Limit, StoreDir, Token, Url, examples
+from moneta.entrypoints.cli.options import AsFormat, AsJson, Cursor, Limit, StoreDir, Token, Url, examples
 
 TOKENLESS: Final = "--data hub"
 Filter = Annotated[str | None, typer.Option(metavar="ID", help="Only those of this one.")]
@@ -23,6 +23,7 @@ def add_to(app: typer.Typer) -> None:
         epilog=examples(
             "moneta contracts list --data hub",
             "moneta contracts list --url http://127.0.0.1:8080 --status finalized --limit 200 --json",
+            "moneta contracts list --data hub --format csv > contracts.csv",
         ),
     )(list_contracts)
     contracts.command(
@@ -77,9 +78,10 @@ def list_contracts(
     limit: Limit = None,
     cursor: Cursor = None,
     as_json: AsJson = False,
+    as_format: AsFormat = None,
 ) -> None:
     """List contracts, the newest first."""
-    from moneta.entrypoints.cli import reading, tables  # noqa: PLC0415  # see the package's docstring
+    from moneta.entrypoints.cli import exporting, reading, tables  # noqa: PLC0415  # see the package's docstring
 
     filters = {
         "mo_id": mo_id,
@@ -91,8 +93,10 @@ def list_contracts(
         "limit": limit,
         "cursor": cursor,
     }
-    document = reading.contracts(reading.place(data, url, token), filters)
-    tables.show(document, tables.CONTRACTS, as_json=as_json)
+    where = reading.place(data, url, token)
+    exporting.show(
+        lambda given: reading.contracts(where, given), filters, tables.CONTRACTS, as_json=as_json, as_format=as_format
+    )
 
 
 def show_contract(
@@ -142,12 +146,16 @@ def list_deliveries(
     limit: Limit = None,
     cursor: Cursor = None,
     as_json: AsJson = False,
+    as_format: AsFormat = None,
 ) -> None:
     """List webhooks, the newest first."""
-    from moneta.entrypoints.cli import reading, tables  # noqa: PLC0415  # see the package's docstring
+    from moneta.entrypoints.cli import exporting, reading, tables  # noqa: PLC0415  # see the package's docstring
 
     filters = {"contract_id": contract_id, "status": status, "limit": limit, "cursor": cursor}
-    tables.show(reading.deliveries(reading.place(data, url, token), filters), tables.DELIVERIES, as_json=as_json)
+    where = reading.place(data, url, token)
+    exporting.show(
+        lambda given: reading.deliveries(where, given), filters, tables.DELIVERIES, as_json=as_json, as_format=as_format
+    )
 
 
 def list_dead_letters(

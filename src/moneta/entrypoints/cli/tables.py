@@ -14,7 +14,14 @@ DELIVERIES: Final = ("webhook_id", "type", "contract_id", "organization_id", "st
 DEAD_LETTERS: Final = ("id", "source", "event_id", "contract_id", "tries", "died_at", "reason")
 TEMPLATES: Final = ("template_name", "version", "status", "is_latest", "created_at", "sha256")
 CHANGES: Final = ("id", "state", "operation", "subject", "asked_by", "asked_at", "expires_at")
-TIMES: Final = frozenset({"timestamp", "time"})
+ORGANIZATIONS: Final = {
+    "mo": ("id", "mic", "name", "status", "createdAt", "updatedAt"),
+    "publisher": ("id", "mpc", "name", "status", "createdAt", "updatedAt"),
+}
+KEYS: Final = ("kid", "alg", "use", "status", "registered_at", "changed_at")
+CERTIFICATES: Final = ("subject", "issuer", "valid_from_at", "valid_until_at", "serial")
+MPASSES: Final = ("id", "number", "mo_id", "status", "locks", "tier", "expires_at")
+TIMES: Final = frozenset({"timestamp", "time", "createdAt", "updatedAt"})
 
 Row = Mapping[str, Any]  # A JSON document, which only its own page in the docs describes.
 
