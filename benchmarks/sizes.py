@@ -26,6 +26,7 @@ from moneta.application.process_events import contract_change
 from moneta.bootstrap import embedded
 from moneta.domain.contracts import Contract
 from moneta.domain.identifiers import ContractId, Revision, UnixMillis
+from moneta.domain.templates import Template
 from moneta.settings import Settings
 
 SIZES: Final = {"10k": 10_000, "100k": 100_000, "1M": 1_000_000}
@@ -108,8 +109,16 @@ def _copies(store: Hub, patterns: Sequence[Pattern], indices: range, size: int) 
         before = None
         for original in patterns[index % len(patterns)]:
             after = _copy(original, copy_id(index), received_at=UnixMillis(now - size + index))
-            yield replace(contract_change(store, before, after, now=now, registry_seq=position), owed=())
+            template = _template(store, after.body.template_id, after.body.version)
+            yield replace(contract_change(store, before, after, template, now=now, registry_seq=position), owed=())
             before = after
+
+
+def _template(store: Hub, name: str, version: int) -> Template:
+    record = store.directory.template(name, version)
+    if record is None:
+        raise ValueError(f"template {name} version {version}: there is none")
+    return store.templates.compile(record.payload).template
 
 
 def _copy(original: Contract, contract_id: ContractId, *, received_at: UnixMillis) -> Contract:

@@ -304,6 +304,12 @@ def test_a_number_is_given_to_one_mpass(store):
     assert store.directory.mpasses(["mpass-2"]) == {}
 
 
+def test_a_number_leads_to_its_mpass(store):
+    apply(store, mpasses=(mpass(number="ACME1"), mpass("mpass-2", number="ACME2")))
+    assert store.directory.mpass_numbers(["ACME2", "ACME3"]) == {"ACME2": "mpass-2"}
+    assert store.directory.mpass_numbers([]) == {}
+
+
 # Templates.
 
 

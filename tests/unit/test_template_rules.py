@@ -19,13 +19,23 @@ from moneta.domain.money_fields import payload_view
 from moneta.domain.schema_rules import DIALECT
 from moneta.domain.template_problems import Findings, TemplateProblem
 from moneta.domain.template_rules import check_body, read_template, seconds_of
-from moneta.domain.templates import Guard, Role, Template, TemplateRecord, TemplateStatus, check_transition
+from moneta.domain.templates import (
+    Effect,
+    EffectPhase,
+    Guard,
+    Role,
+    Template,
+    TemplateRecord,
+    TemplateStatus,
+    check_transition,
+)
 
 MO, PUBLISHER, MONETA = Role.MO, Role.PUBLISHER, Role.MONETA
 GONE = object()
 ALONE = "signing_order: no party completes a contract alone, nor Moneta: moneta and at least one party sign"
 DOUBLED = "signing_order: each role signs once, and mo has signed before"
 IDLE = "signing_order: no contract ever waits for this step: nobody in it has anything left to sign, or can be reached"
+ISSUING = ["contract_id", "mo_id", "mpass.number", "mpass.member_ref"]
 ADR = {
     "template_name": "transaction-contract",
     "version": 1,
@@ -113,7 +123,13 @@ def test_a_template_knows_its_initiator_and_its_roles():
         pytest.param([(("guards",), [])], "guards", set(), id="guards-none"),
         pytest.param([(("guards",), ["mpass_active"])], "guards", {Guard.MPASS_ACTIVE}, id="guards-named"),
         pytest.param([(("expires_in",), "PT24H")], "expires_in_s", 86_400, id="expires-in"),
-        pytest.param([(("effects",), {"on_finalized": []})], "expires_in_s", None, id="effects-none"),
+        pytest.param([(("effects",), {"on_finalized": []})], "effects", {}, id="effects-none"),
+        pytest.param(
+            [(("effects",), {"on_finalized": ["issue_mpass"]}), (FIELDS, ISSUING)],
+            "effects",
+            {EffectPhase.ON_FINALIZED: (Effect.ISSUE_MPASS,)},
+            id="effects-named",
+        ),
         pytest.param([(SCHEMA, True)], "json_schema", True, id="schema-true"),
         pytest.param([(FIELDS, ["transaction.amount"])], "required_fields", ("transaction.amount",), id="dotted"),
         pytest.param(
@@ -293,14 +309,45 @@ MISTAKES = [
         ],
     ),
     (
+        "effect-without-its-fields",
+        edited((("effects",), {"on_finalized": ["issue_mpass"]}), (FIELDS, ["mo_id", "mpass.number"])),
+        [(("effects", "on_finalized", 0), "effect issue_mpass: mpass.member_ref is not in required_fields")],
+    ),
+    (
+        "effect-in-another-s-name",
+        {
+            **order("publisher", "moneta"),
+            "effects": {"on_finalized": ["issue_mpass"]},
+            "schema": {"required_fields": ISSUING},
+        },
+        [(("effects", "on_finalized", 0), "effect issue_mpass: mo has not signed by then")],
+    ),
+    (
+        "effect-too-early",
+        {
+            **order("publisher", ["moneta", "mo"]),
+            "effects": {"on_reserve": ["issue_mpass"]},
+            "schema": {"required_fields": ISSUING},
+        },
+        [
+            (("effects", "on_reserve", 0), "effect issue_mpass: it can't be done on_reserve, only on_finalized"),
+            (("effects", "on_reserve", 0), "effect issue_mpass: mo has not signed by then"),
+        ],
+    ),
+    (
+        "effect-twice",
+        edited((("effects",), {"on_finalized": ["issue_mpass", "issue_mpass"]}), (FIELDS, ISSUING)),
+        [(("effects", "on_finalized", 1), "effects.on_finalized: 'issue_mpass' stands twice")],
+    ),
+    (
         "effect",
         edited((("effects",), {"on_reserve": ["hold"]})),
-        [(("effects", "on_reserve", 0), "unknown effect: 'hold'")],
+        [(("effects", "on_reserve", 0), "unknown effect: 'hold'; known are issue_mpass, issue_mpasses")],
     ),
     (
         "effect-with-arguments",
         edited((("effects",), {"on_expired": [{"release": 1}]})),
-        [(("effects", "on_expired", 0), "unknown effect: object")],
+        [(("effects", "on_expired", 0), "effects.on_expired: expected a name, got object")],
     ),
     (
         "effect-phase",

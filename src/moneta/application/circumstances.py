@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from moneta.application.ingest_events import read_content, read_envelope
-from moneta.application.mpasses import standing_at
 from moneta.application.ports import CompiledTemplate, EventType, QueuedEvent
 from moneta.domain.contract_body import ContractBody, body_of
 from moneta.domain.contracts import Contract
@@ -12,9 +11,9 @@ from moneta.domain.errors import Refused, UnknownTemplateError
 from moneta.domain.identifiers import KeyId, MPassId, OrganizationId, RegistrySeq, UnixMillis
 from moneta.domain.ijson import Value
 from moneta.domain.keys import RegisteredKey
-from moneta.domain.mpasses import MPass, check_mpass_active
-from moneta.domain.organizations import Organization, check_active, check_pending
-from moneta.domain.templates import DRAFT, Guard, Template, TemplateRecord
+from moneta.domain.mpasses import MPass
+from moneta.domain.organizations import Organization
+from moneta.domain.templates import DRAFT, TemplateRecord
 from moneta.signing.jws import ContractJWS
 from moneta.signing.statements import ActStatement
 
@@ -101,23 +100,3 @@ def compiled_template(body: ContractBody, around: Circumstances) -> CompiledTemp
             f"template {body.template_id} version {body.version}: there is none", field="template_id"
         )
     return around.compiled
-
-
-def check_guards(body: ContractBody, template: Template, around: Circumstances, *moments: UnixMillis) -> None:
-    """Refuse unless every guard of the template holds at each of ``moments``.
-
-    Raises:
-        OrganizationSuspendedError, OrganizationNotActiveError, OrganizationNotPendingError, MPassNotActiveError: The
-            first that does not.
-    """
-    if Guard.ORGANIZATIONS_ACTIVE in template.guards:
-        for party in body.parties():
-            organization = around.organizations[party]
-            check_active(organization, [organization.status_at(moment) for moment in moments])
-    if Guard.ORGANIZATION_PENDING in template.guards and body.org_id is not None:
-        onboarded = around.organizations[body.org_id]
-        check_pending(onboarded, [onboarded.status_at(moment) for moment in moments])
-    if Guard.MPASS_ACTIVE in template.guards and body.mpass_id is not None:
-        mpass = around.mpasses[body.mpass_id]
-        issuer = around.organizations[mpass.mo_id]
-        check_mpass_active(mpass, [standing_at(mpass, issuer, moment)[0] for moment in moments])

@@ -5,7 +5,7 @@ received in time counts (protocol, section 4). What is received later is refused
 so nothing depends on how soon this runs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from moneta.application.countersign import ended_by_moneta
 from moneta.application.ports import Change, Committed, Hub
@@ -14,6 +14,7 @@ from moneta.domain.contracts import ActName, Contract, end_of
 from moneta.domain.identifiers import ContractId, OrganizationId, RegistrySeq, UnixMillis, UnixSeconds
 from moneta.domain.keys import RegisteredKey
 from moneta.domain.limits import EXPIRY_GRACE_S, LIST_LIMIT_MAX, PROCESS_BATCH_MAX
+from moneta.domain.templates import Template
 
 EXPIRED_REASON = ("expired", "the contract's term is over")
 COMPROMISED_REASON = ("key_compromised", "a signature on it is by a key that was reported compromised")
@@ -82,7 +83,12 @@ def _pages_pending_with(hub: Hub, organization: OrganizationId) -> Sequence[Sequ
 
 def _end(hub: Hub, contracts: Sequence[Contract], name: ActName, reason_code: str, reason: str) -> Sequence[Committed]:
     """End what is still open, and tell what became of each; a conflict is a contract that changed meanwhile."""
-    changes = [_change(hub, contract, name, reason_code, reason) for contract in contracts if end_of(contract) is None]
+    pending = [contract for contract in contracts if end_of(contract) is None]
+    templates = _templates_of(hub, pending)
+    changes = [
+        _change(hub, contract, templates[_template_name(contract)], name=name, reason_code=reason_code, reason=reason)
+        for contract in pending
+    ]
     if not changes:
         return ()
     outcomes = hub.contracts.commit(changes)
@@ -90,7 +96,24 @@ def _end(hub: Hub, contracts: Sequence[Contract], name: ActName, reason_code: st
     return outcomes
 
 
-def _change(hub: Hub, contract: Contract, name: ActName, reason_code: str, reason: str) -> Change:
+def _templates_of(hub: Hub, contracts: Sequence[Contract]) -> Mapping[tuple[str, int], Template]:
+    """Return each contract's template. Raises ValueError if one is gone, which no version ever is."""
+    found: dict[tuple[str, int], Template] = {}
+    for name in {_template_name(contract) for contract in contracts}:
+        record = hub.directory.template(*name)
+        if record is None:
+            raise ValueError(f"template {name[0]} version {name[1]}: a contract is under it, and it is gone")
+        found[name] = hub.templates.compile(record.payload).template
+    return found
+
+
+def _template_name(contract: Contract) -> tuple[str, int]:
+    return contract.body.template_id, contract.body.version
+
+
+def _change(
+    hub: Hub, contract: Contract, template: Template, *, name: ActName, reason_code: str, reason: str
+) -> Change:
     now = hub.clock.now_ms()
     ended = ended_by_moneta(hub, contract, name=name, reason_code=reason_code, reason=reason, now=now)
-    return contract_change(hub, contract, ended, now=now, registry_seq=hub.directory.registry_position())
+    return contract_change(hub, contract, ended, template, now=now, registry_seq=hub.directory.registry_position())

@@ -42,9 +42,9 @@ from moneta.application.circumstances import (
     Message,
     PartyAct,
     Submission,
-    check_guards,
     compiled_template,
 )
+from moneta.application.guards import check_guards
 from moneta.application.keyring import public_key
 from moneta.application.ports import CompiledTemplate
 from moneta.domain.contract_body import ContractBody

@@ -8,7 +8,8 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Self
 
 from moneta.application.access import Operation, authorize, check_right, not_found, visible_to
 from moneta.application.authenticate import Caller, CallerRole
@@ -79,7 +80,7 @@ def issue_mpass(
             raise ForbiddenError("mo_id: an MO issues mPasses of its own only", field="mo_id")
         mo = hub.directory.organizations([caller.caller_id], is_fresh=True)[caller.caller_id]
         check_active(mo, [mo.status])
-        (mpass,) = place_in_lists(hub, (_new_mpass(hub, mo, members),))
+        (mpass,) = place_in_lists(hub, (_asked_mpass(hub, mo, members),))
         record = make_record(
             hub,
             caller,
@@ -218,21 +219,62 @@ def _read_status_change(caller: Caller, members: Mapping[str, Value]) -> tuple[M
     return event, Lock.USER, reason
 
 
-def _new_mpass(hub: Hub, mo: Organization, members: Mapping[str, Value]) -> MPass:
-    now = hub.clock.now_ms()
-    member_ref = text(members, "member_ref")
-    drawn = int.from_bytes(hub.randomness.token(_RANDOM_BYTES), "big") % 10**NUMBER_RANDOM_DIGITS
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MPassTerms:
+    """On what terms an mPass is issued."""
+
+    tier: str | None
+    policy: Mapping[str, Value]
+    expires_at: UnixSeconds | None
+
+    @classmethod
+    def read(cls, members: Mapping[str, Value], *, prefix: str = "", at: UnixMillis) -> Self:
+        """Return the terms that ``members`` have; ``prefix`` is the path that leads to them."""
+        return cls(
+            tier=optional_text(members, "tier", prefix=prefix),
+            policy=mapping(members, "policy"),
+            expires_at=_read_expiry(members, at),
+        )
+
+
+def new_mpass(
+    hub: Hub,
+    mo: Organization,
+    terms: MPassTerms,
+    *,
+    mpass_id: MPassId,
+    number: str,
+    member_ref: str,
+    holder_jwk: Value,
+    at: UnixMillis,
+) -> MPass:
+    """Return a new mPass, Pending. ``holder_jwk`` None: it has no key yet."""
     return MPass(
-        mpass_id=MPassId(hub.randomness.uuid4()),
-        number=make_number(mo.code, f"{drawn:0{NUMBER_RANDOM_DIGITS}}"),
+        mpass_id=mpass_id,
+        number=number,
         mo_id=mo.organization_id,
         sealed_member_ref=hub.sealer.seal(member_ref.encode("utf-8")),
-        tier=optional_text(members, "tier"),
-        policy=mapping(members, "policy"),
-        holder_jwk=parse_public_jwk(members["holder_jwk"]).jwk if has(members, "holder_jwk") else None,
-        issued_at=now,
-        expires_at=_read_expiry(members, now),
-        history=(Facts(since=now),),
+        tier=terms.tier,
+        policy=terms.policy,
+        holder_jwk=None if holder_jwk is None else parse_public_jwk(holder_jwk).jwk,
+        issued_at=at,
+        expires_at=terms.expires_at,
+        history=(Facts(since=at),),
+    )
+
+
+def _asked_mpass(hub: Hub, mo: Organization, members: Mapping[str, Value]) -> MPass:
+    now = hub.clock.now_ms()
+    drawn = int.from_bytes(hub.randomness.token(_RANDOM_BYTES), "big") % 10**NUMBER_RANDOM_DIGITS
+    return new_mpass(
+        hub,
+        mo,
+        MPassTerms.read(members, at=now),
+        mpass_id=MPassId(hub.randomness.uuid4()),
+        number=make_number(mo.code, f"{drawn:0{NUMBER_RANDOM_DIGITS}}"),
+        member_ref=text(members, "member_ref"),
+        holder_jwk=members.get("holder_jwk"),
+        at=now,
     )
 
 

@@ -758,6 +758,9 @@ class DirectoryStore(Protocol):
         It costs as much as there is to return, however many mPasses the list has.
         """
 
+    def mpass_numbers(self, numbers: Sequence[str]) -> Mapping[str, MPassId]:
+        """Return the mPass that has each of ``numbers``, of those that were given; never from a cache."""
+
     def template(self, name: str, version: int) -> TemplateRecord | None:
         """Return a version, of whatever status."""
 

@@ -167,6 +167,11 @@ PROBLEM_TYPES: Final[Mapping[type[Refused], ProblemType]] = {
         "mPass not active",
         "The mPass is Pending, Locked, Expired or Revoked.",
     ),
+    errors.MPassNumberTakenError: ProblemType(
+        409,
+        "mPass number taken",
+        "The number was given to an mPass before; draw another one. Numbers are given once for ever.",
+    ),
     errors.WrongSignerError: ProblemType(
         422,
         "Wrong signer",

@@ -6,8 +6,8 @@ For each event of a batch:
 2. Read its contract, template, parties, keys and mPass; one read of each kind for the whole batch.
 3. Judge what it adds (``judgement``). A refusal is an outcome too: stored, and owed to the sender.
 4. If it is now Moneta's turn, ask the guards again and countersign (``countersign``).
-5. Make the step: what was added, the log lines, the leaf, and at an end the receipt.
-6. Commit outcome, step and owed messages together, if the contract is still at the revision that was read.
+5. Make the step: what was added, the log lines, the leaf, and at an end the receipt; and what it does (``effects``).
+6. Commit all of it together, if the contract is still at the revision that was read, and the directory as well.
 7. A conflict is judged anew, against what is there now.
 
 Events on one contract are taken one after the other, in rounds; order comes from signatures and revisions, never from
@@ -22,7 +22,6 @@ from moneta.application.circumstances import (
     Circumstances,
     Message,
     Submission,
-    check_guards,
     compiled_template,
     read_message,
 )
@@ -34,6 +33,8 @@ from moneta.application.countersign import (
     step_between,
     webhook_id,
 )
+from moneta.application.effects import directory_change
+from moneta.application.guards import check_guards
 from moneta.application.isolation import isolating
 from moneta.application.judgement import judge
 from moneta.application.ports import (
@@ -64,7 +65,7 @@ from moneta.domain.keys import RegisteredKey
 from moneta.domain.limits import PROCESS_ROUNDS_MAX
 from moneta.domain.mpasses import MPass
 from moneta.domain.organizations import Organization
-from moneta.domain.templates import Role, TemplateRecord
+from moneta.domain.templates import Role, Template, TemplateRecord
 from moneta.signing.chain import new_key_of, to_json
 
 
@@ -162,20 +163,34 @@ def _accepted(hub: Hub, message: Message, batch: Batch) -> Change:
     outcome = _outcome(message.event, EventStatus.PROCESSED, batch.now)
     if not addition.is_changed:
         return Change(contract_id=message.event.contract_id, read_revision=Revision(0), outcome=outcome)
+    template = compiled_template(addition.contract.body, around).template
+    change = partial(
+        contract_change, hub, before, template=template, now=batch.now, registry_seq=batch.registry_seq, outcome=outcome
+    )
     after = _with_monetas_part(hub, addition.contract, message, around)  # (4)
-    return contract_change(hub, before, after, now=batch.now, registry_seq=batch.registry_seq, outcome=outcome)  # (5)
+    try:
+        return change(after)  # (5)
+    except Refused as refusal:
+        if before is None or not is_monetas_turn(addition.contract):
+            raise  # whoever sent it is told, and nothing has happened
+        return change(_declined(hub, addition.contract, refusal, around))
 
 
 def contract_change(
     hub: Hub,
     before: Contract | None,
     after: Contract,
+    template: Template,
     *,
     now: UnixMillis,
     registry_seq: RegistrySeq,
     outcome: EventOutcome | None = None,
 ) -> Change:
-    """Return the change that leads from ``before`` to ``after``, with its step and all that it makes the hub owe."""
+    """Return the change that leads from ``before`` to ``after``: its step, what that does, and what the hub then owes.
+
+    Raises:
+        Refused: An effect of the template can't be done, and why.
+    """
     return Change(
         contract_id=after.contract_id,
         read_revision=Revision(0 if before is None else before.revision),
@@ -183,6 +198,7 @@ def contract_change(
         step=step_between(hub, before, after, now=now, registry_seq=registry_seq),
         owed=owed_between(before, after, now=now),
         status=status_of(after),
+        directory=directory_change(hub, before, after, template, now=now, registry_seq=registry_seq),
     )
 
 
@@ -194,11 +210,15 @@ def _with_monetas_part(hub: Hub, contract: Contract, message: Message, around: C
         if around.contract is not None:  # on a first submission the judgement has just asked them, as of now too
             check_guards(contract.body, compiled_template(contract.body, around).template, around, around.now)
     except Refused as refusal:
-        return ended_by_moneta(
-            hub, contract, name=ActName.DECLINE, reason_code=refusal.code, reason=refusal.detail, now=around.now
-        )
+        return _declined(hub, contract, refusal, around)
     return countersigned(
         hub, contract, received_at=message.event.received_at, now=around.now, registry_seq=around.registry_seq
+    )
+
+
+def _declined(hub: Hub, contract: Contract, refusal: Refused, around: Circumstances) -> Contract:
+    return ended_by_moneta(
+        hub, contract, name=ActName.DECLINE, reason_code=refusal.code, reason=refusal.detail, now=around.now
     )
 
 

@@ -17,8 +17,9 @@ from moneta.client.verified import SignatureTexts, VerifiedContract, jws_json
 from moneta.domain.contract_body import parse_body
 from moneta.domain.contracts import ActName
 from moneta.domain.errors import Refused
-from moneta.domain.identifiers import ContractId, UnixSeconds
+from moneta.domain.identifiers import ContractId, MPassId, UnixSeconds
 from moneta.domain.limits import BODY_BYTES_MAX
+from moneta.domain.mpasses import NUMBER_RANDOM_DIGITS, issued_id, make_number
 from moneta.domain.templates import Role
 from moneta.signing import base64url
 from moneta.signing.chain import SignedTexts, contract_header, head_of, to_json
@@ -51,6 +52,16 @@ class SignedAct:
 def new_contract_id() -> ContractId:
     """Return an id with 128 random bits."""
     return ContractId(f"c-{secrets.token_hex(RANDOM_ID_BYTES)}")
+
+
+def new_mpass_number(mic: str) -> str:
+    """Return an mPass number that this MO may give: its MIC, 16 random digits, and the check digit over both."""
+    return make_number(mic, f"{secrets.randbelow(10**NUMBER_RANDOM_DIGITS):0{NUMBER_RANDOM_DIGITS}}")
+
+
+def mpass_id_of(contract_id: str, number: str) -> MPassId:
+    """Return the id that the hub gives the mPass which a contract issues under this number."""
+    return issued_id(ContractId(contract_id), number)
 
 
 def build_contract(

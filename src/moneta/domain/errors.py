@@ -231,6 +231,12 @@ class MPassNotActiveError(Refused):
     code = "mpass_not_active"
 
 
+class MPassNumberTakenError(Refused):
+    """The number was given to an mPass before; numbers are given once for ever."""
+
+    code = "mpass_number_taken"
+
+
 class WrongSignerError(Refused):
     """The one new signature, or the act, is not by the event's source."""
 

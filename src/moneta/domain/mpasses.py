@@ -4,14 +4,16 @@ Revoked > Expired > Locked (any lock) > Active > Pending. Each lock belongs to w
 lifts another's (``domain.md``, section 1). The history of facts tells the status at any past moment.
 """
 
+import hashlib
 import re
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from moneta.domain.errors import MPassNotActiveError, TransitionRefusedError
-from moneta.domain.identifiers import MPassId, OrganizationId, UnixMillis, UnixSeconds
+from moneta.domain.errors import InvalidFieldError, MPassNotActiveError, TransitionRefusedError
+from moneta.domain.identifiers import ContractId, MPassId, OrganizationId, UnixMillis, UnixSeconds
 from moneta.domain.ijson import Value
 from moneta.domain.status_places import ListedStatus, StatusPlace
 
@@ -176,6 +178,28 @@ def make_number(mic: str, random_digits: str) -> str:
 def is_number(text: str) -> bool:
     """Tell whether ``text`` is a well-formed mPass number whose check digit is right."""
     return _NUMBER.fullmatch(text) is not None and _luhn_check_digit(text[:-1]) == int(text[-1])
+
+
+def check_number(number: Value, *, mic: str, field: str) -> str:
+    """Return ``number`` if it is a number of the MO with that MIC.
+
+    Raises:
+        InvalidFieldError: It is not the MIC, 16 digits and their check digit.
+    """
+    if not isinstance(number, str) or not is_number(number) or number[: -NUMBER_RANDOM_DIGITS - 1] != mic:
+        raise InvalidFieldError(
+            f"{field}: expected {mic}, {NUMBER_RANDOM_DIGITS} random digits and the check digit", field=field
+        )
+    return number
+
+
+def issued_id(contract_id: ContractId, number: str) -> MPassId:
+    """Return the id of the mPass that a contract issues: the same contract and number, the same id.
+
+    The first 16 bytes of SHA-256 over contract_id, a line feed and the number, made a UUID v4 (RFC 9562, section 5.4).
+    """
+    digest = hashlib.sha256(f"{contract_id}\n{number}".encode("ascii")).digest()
+    return MPassId(str(uuid.UUID(bytes=digest[:16], version=4)))
 
 
 def _luhn_check_digit(stem: str) -> int:

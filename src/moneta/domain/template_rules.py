@@ -5,7 +5,7 @@ closed: a key, role, guard or verb that is not in them is refused by name, so th
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from moneta.domain import contract_body
@@ -24,14 +24,13 @@ from moneta.domain.schema_proofs import payload_faults
 from moneta.domain.schema_rules import read_schema
 from moneta.domain.template_problems import Findings, Lines, Path, TemplateProblem, name_of, shown
 from moneta.domain.template_proofs import order_faults
+from moneta.domain.template_verbs import read_effects, read_guards
 from moneta.domain.templates import Guard, Role, SigningOrder, Template
 
 REQUIRED_KEYS: Final = ("template_name", "version", "schema", "signature_rules")
 KNOWN_KEYS: Final = frozenset({*REQUIRED_KEYS, "description", "expires_in", "guards", "effects"})
 SCHEMA_KEYS: Final = frozenset({"required_fields", "json_schema"})
 SIGNATURE_KEYS: Final = ("required_signatures", "signing_order")
-EFFECT_PHASES: Final = frozenset({"on_reserve", "on_finalized", "on_declined", "on_expired"})
-DEFAULT_GUARDS: Final = frozenset({Guard.ORGANIZATIONS_ACTIVE})
 JSON_SCHEMA_PATH: Final = ("schema", "json_schema")
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
@@ -71,19 +70,20 @@ def read_template(document: Value, lines: Lines, *, sha256: str) -> Template | t
     rules = _section(members, "signature_rules", findings, known=SIGNATURE_KEYS, required=SIGNATURE_KEYS)
     required_fields = _required_fields(schema, findings)
     json_schema = _json_schema(schema, findings)
+    signing_order = _signing_order(rules, findings)
     template = Template(
         name=_name(members, findings),
         version=_version(members, findings),
         description=_description(members, findings),
         sha256=sha256,
-        signing_order=_signing_order(rules, findings),
+        signing_order=signing_order,
         required_fields=required_fields,
-        guards=_guards(members, required_fields, findings),
+        guards=read_guards(members, required_fields, findings),
         money_rules=read_schema(json_schema, JSON_SCHEMA_PATH, findings),
         json_schema=json_schema,
         expires_in_s=_expires_in_s(members, findings),
+        effects=read_effects(members, required_fields, signing_order, findings),
     )
-    _check_effects(members, findings)
     _check_roles(template, findings)
     if not findings.problems:  # what is proven rests on forms that hold
         for place, message in payload_faults(required_fields, json_schema):
@@ -187,22 +187,6 @@ def _role(name: Value, path: Path, findings: Findings) -> Role | None:
     return None
 
 
-def _guards(members: Mapping[str, Value], required_fields: Sequence[str], findings: Findings) -> frozenset[Guard]:
-    """Return the guards named; without the key, those that every contract of this kind should have."""
-    has_mpass = "mpass_id" in required_fields
-    if "guards" not in members:
-        return DEFAULT_GUARDS | ({Guard.MPASS_ACTIVE} if has_mpass else frozenset())
-    names = findings.names(members["guards"], ("guards",))
-    for path, name in names:
-        if name not in list(Guard):
-            findings.add(path, f"unknown guard: {shown(name)}; known are {', '.join(Guard)}")
-        elif name == Guard.MPASS_ACTIVE and not has_mpass:
-            findings.add(
-                path, "guard mpass_active: there is nothing to check, since mpass_id is not in required_fields"
-            )
-    return frozenset(Guard(name) for _, name in names if name in list(Guard))
-
-
 def _expires_in_s(members: Mapping[str, Value], findings: Findings) -> int | None:
     duration = members.get("expires_in")
     if duration is None:
@@ -227,12 +211,3 @@ def _check_roles(template: Template, findings: Findings) -> None:
             findings.add(("signature_rules", "signing_order"), "signing_order: org signs before org_new_key")
     if Guard.ORGANIZATION_PENDING in template.guards and Role.ORG not in roles:
         findings.add(("guards",), "guard organization_pending: there is nothing to check, since org does not sign")
-
-
-def _check_effects(members: Mapping[str, Value], findings: Findings) -> None:
-    """Note every verb: the closed list is empty until there is a ledger to post to."""
-    effects = findings.members(members.get("effects", {}), ("effects",), known=EFFECT_PHASES)
-    for phase, verbs in effects.items():
-        for index, verb in enumerate(findings.items(verbs, ("effects", phase))):
-            got = shown(verb) if isinstance(verb, str) else type_name(verb)
-            findings.add(("effects", phase, index), f"unknown effect: {got}")

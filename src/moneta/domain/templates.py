@@ -4,7 +4,7 @@ Here stand the values only. ``template_rules`` reads a parsed YAML document into
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -30,6 +30,22 @@ class Guard(StrEnum):
     ORGANIZATIONS_ACTIVE = "organizations_active"
     MPASS_ACTIVE = "mpass_active"
     ORGANIZATION_PENDING = "organization_pending"
+
+
+class EffectPhase(StrEnum):
+    """When a template's verbs are done: in the commit in which Moneta signs, and in that which ends the contract."""
+
+    ON_RESERVE = "on_reserve"
+    ON_FINALIZED = "on_finalized"
+    ON_DECLINED = "on_declined"
+    ON_EXPIRED = "on_expired"
+
+
+class Effect(StrEnum):
+    """The closed list of what a contract can do to the directory."""
+
+    ISSUE_MPASS = "issue_mpass"
+    ISSUE_MPASSES = "issue_mpasses"
 
 
 class TemplateStatus(StrEnum):
@@ -93,6 +109,7 @@ class Template:
     money_rules: tuple[MoneyRule, ...] = ()
     json_schema: Mapping[str, Value] | bool | None = None
     expires_in_s: int | None = None
+    effects: Mapping[EffectPhase, tuple[Effect, ...]] = field(default_factory=dict)
 
     @property
     def initiator(self) -> Role:

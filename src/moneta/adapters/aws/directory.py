@@ -162,6 +162,11 @@ class DynamoDBDirectoryStore:
         found = self._parts(status_object(mo_id, list_number))
         return {int(item["part"]): LISTED_STATUSES[MPassStatus(item["standing"])] for item in found}
 
+    def mpass_numbers(self, numbers: Sequence[str]) -> Mapping[str, MPassId]:
+        """See DirectoryStore.mpass_numbers."""
+        found = self._get_all([{"object": f"number#{number}", "part": HOLDER} for number in numbers])
+        return {item["object"].removeprefix("number#"): item["owner"] for item in found}
+
     def template(self, name: str, version: int) -> TemplateRecord | None:
         """See DirectoryStore.template."""
         item = self._db.get(Table.DIRECTORY, template_key(name, version))

@@ -126,6 +126,11 @@ class SQLiteDirectoryStore:
             found = rows(connection, _NOT_VALID, (mo_id, list_number))
         return {index: LISTED_STATUSES[MPassStatus(standing)] for index, standing in found}
 
+    def mpass_numbers(self, numbers: Sequence[str]) -> Mapping[str, MPassId]:
+        """See DirectoryStore.mpass_numbers."""
+        with self._database.read() as connection:
+            return dict(rows(connection, _MPASS_NUMBERS, (apsw.carray(tuple(numbers)),)) if numbers else ())
+
     def template(self, name: str, version: int) -> TemplateRecord | None:
         """See DirectoryStore.template."""
         place = (name, version)
@@ -342,6 +347,7 @@ _NOT_VALID: Final = """
 SELECT status_index, standing FROM mpasses
 WHERE mo = (SELECT ref FROM names WHERE name = ?) AND status_list = ? AND standing IN ('Locked', 'Revoked')
 """
+_MPASS_NUMBERS: Final = "SELECT number, name FROM mpasses JOIN names ON ref = mpass WHERE number IN carray(?)"
 _UNEXPIRED: Final = "ifnull(expires_at > :now_s, 1)"
 _CONDITIONS: Final[Mapping[MPassStatus | None, str]] = {
     None: ":now_s = :now_s",

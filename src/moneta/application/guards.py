@@ -1,0 +1,58 @@
+"""What is checked before Moneta signs: each name of a template's ``guards`` is one function here.
+
+They are asked when a contract is received and again when Moneta signs, for each of the moments that count. A guard
+looks at what was read for the batch, and changes nothing.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from moneta.application.circumstances import Circumstances
+from moneta.application.mpasses import standing_at
+from moneta.domain.contract_body import ContractBody
+from moneta.domain.identifiers import UnixMillis
+from moneta.domain.mpasses import check_mpass_active
+from moneta.domain.organizations import check_active, check_pending
+from moneta.domain.templates import Guard, Template
+
+Moments = Sequence[UnixMillis]
+
+
+def check_guards(body: ContractBody, template: Template, around: Circumstances, *moments: UnixMillis) -> None:
+    """Refuse unless every guard of the template holds at each of ``moments``.
+
+    Raises:
+        Refused: The first that does not.
+    """
+    for guard, check in GUARDS.items():
+        if guard in template.guards:
+            check(body, around, moments)
+
+
+def _organizations_active(body: ContractBody, around: Circumstances, moments: Moments) -> None:
+    for party in body.parties():
+        organization = around.organizations[party]
+        check_active(organization, [organization.status_at(moment) for moment in moments])
+
+
+def _organization_pending(body: ContractBody, around: Circumstances, moments: Moments) -> None:
+    if body.org_id is not None:
+        onboarded = around.organizations[body.org_id]
+        check_pending(onboarded, [onboarded.status_at(moment) for moment in moments])
+
+
+def _mpass_active(body: ContractBody, around: Circumstances, moments: Moments) -> None:
+    if body.mpass_id is not None:
+        mpass = around.mpasses[body.mpass_id]
+        issuer = around.organizations[mpass.mo_id]
+        check_mpass_active(mpass, [standing_at(mpass, issuer, moment)[0] for moment in moments])
+
+
+# fmt: off
+GUARDS: Final[Mapping[Guard, Callable[[ContractBody, Circumstances, Moments], None]]] = {
+    # In this order: the first that does not hold is what the sender is told.
+    Guard.ORGANIZATIONS_ACTIVE:  _organizations_active,
+    Guard.ORGANIZATION_PENDING:  _organization_pending,
+    Guard.MPASS_ACTIVE:          _mpass_active,
+}
+# fmt: on
