@@ -106,6 +106,7 @@ class Settings:
     store: StoreKind = StoreKind.EMBEDDED
     aws: AwsSettings | None = None
     checkers: int = 1
+    require_endpoint_check: bool = False
 
     @property
     def retention(self) -> Retention:
@@ -139,6 +140,7 @@ class Settings:
             store=StoreKind.AWS,
             aws=AwsSettings.from_environment(environ),
             checkers=_checkers(environ),
+            require_endpoint_check=_is_on(environ, "MONETA_REQUIRE_ENDPOINT_CHECK"),
         )
 
     def with_days(self, days: Mapping[str, int]) -> "Settings":

@@ -233,6 +233,7 @@ def parameters(url, code_key, **others):
         "AllowPrivateWebhooks": "true",
         "LogLevel": "debug",
         "Checkers": "1",
+        "RequireEndpointCheck": "false",
         **others,
     }
     return [{"ParameterKey": name, "ParameterValue": value} for name, value in given.items()]

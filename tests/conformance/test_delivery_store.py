@@ -6,6 +6,7 @@ from itertools import chain
 import pytest
 
 from moneta.application.ports import (
+    OF_ENDPOINT,
     DeliveryBacklog,
     DeliveryQuery,
     DeliveryStatus,
@@ -682,8 +683,7 @@ def test_the_cursor_of_another_replay_is_refused(post):
 # Tests of an endpoint.
 
 
-def endpoint_test(webhook_id="test-1", *, to=PUBLISHER, at=NOW):
-    kind = WebhookType.ENDPOINT_TEST
+def endpoint_test(webhook_id="test-1", *, to=PUBLISHER, at=NOW, kind=WebhookType.ENDPOINT_TEST):
     return owed_delivery(webhook_id, to=to, contract_id=None, revision=0, at=at, kind=kind)
 
 
@@ -707,6 +707,33 @@ def test_a_test_is_owed_once_and_is_about_no_contract(store):
     assert (record.owed, record.status, record.attempts) == (owed, DELIVERED, (attempt(NOW + 5),))
     assert listed(store, visible_to=PUBLISHER) == ["test-1"]
     assert to_replay(store, owed_from=NOW_S, owed_to=NOW_S, visible_to=PUBLISHER) == ["test-1"]
+
+
+@pytest.mark.parametrize("kind", sorted(OF_ENDPOINT))
+def test_whatever_is_about_an_endpoint_goes_to_a_disabled_one_and_is_owed_again(store, kind):
+    disable(store)
+    owed = endpoint_test(kind=kind)
+    store.deliveries.owe(owed)
+    assert take(store) == ["test-1"]
+    store.deliveries.record([dead(owed)])
+    assert store.deliveries.find("test-1").owed == owed
+    assert owe_again(store, "test-1", now=NOW + 10) == 1
+    assert take(store, now=NOW + 10) == ["test-1"]
+
+
+def test_an_address_that_was_checked_stays_with_its_endpoint_until_that_is_enabled_anew(store):
+    store.directory.apply(change(organization=organization(PUBLISHER)))
+    for at, url in ((NOW + 5, "https://old.example/hook"), (NOW + 9, "https://new.example/hook")):
+        owed = endpoint_test(f"check-{at}", kind=WebhookType.ENDPOINT_CHECK)
+        store.deliveries.owe(owed)
+        store.deliveries.record([delivered(owed, at=at, checked_url=url)])
+        assert health(store) == EndpointHealth(checked_at=at, checked_url=url)
+    other = owed_delivery("msg-1")
+    owe(store, other)
+    store.deliveries.record([failed(other, at=NOW + 10, retry_at=NOW + 20)])
+    assert health(store).checked_url == "https://new.example/hook"
+    store.directory.apply(change(enables_endpoint=PUBLISHER))
+    assert health(store) == EndpointHealth()
 
 
 def test_a_test_goes_to_a_disabled_endpoint_and_enables_nothing(store):

@@ -125,7 +125,7 @@ def test_each_function_is_a_handler_that_there_is():
 
 def test_the_functions_environment_is_what_the_settings_ask_for():
     given = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
-    marks = {"ALLOW": "false", "LEVEL": "info", "CHECKERS": "2", "RATIO": "0.25"}
+    marks = {"ALLOW": "false", "REQUIRE": "true", "LEVEL": "info", "CHECKERS": "2", "RATIO": "0.25"}
     values = {name: next((text for mark, text in marks.items() if mark in name), "https://x.example") for name in given}
     read = Settings.from_environment({**values, "AWS_REGION": "eu-west-1"}, data_dir=Path())
     assert given.keys() >= set(AWS_VARIABLES.values()) - {"AWS_REGION"}  # which Lambda gives

@@ -9,7 +9,8 @@ between the two the entrypoint sends, each on its own, so that a slow endpoint h
    that is later; after the last one the delivery is dead.
 3. A 200 to ``signature_requested`` with a contract or an act in it is taken as an event of the receiver, whatever
    becomes of it, in the same write that records the attempt.
-4. A test of an endpoint is tried once: who asked for it waits for the outcome, and asks again.
+4. A check or test of an endpoint is tried once: who asked for it waits for the outcome, and asks again. What an
+   organization is warned of is tried once too; the timer that warns owes it again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,7 @@ import msgspec
 from moneta.application.ingest_events import event_in_answer
 from moneta.application.isolation import isolating
 from moneta.application.ports import (
+    OF_ENDPOINT,
     Answer,
     Attempt,
     AttemptResult,
@@ -58,6 +60,8 @@ CONTENT_TYPE: Final = "application/cloudevents+json"
 USER_AGENT: Final = "moneta-core"
 GONE: Final = 410
 OK: Final = 200
+CHECKS: Final = frozenset({WebhookType.ENDPOINT_CHECK, WebhookType.ENDPOINT_TEST})
+"""What shows that an endpoint answers."""
 TIMED_OUT, TOO_MANY, ERROR, AWAY = 408, 429, 500, 503
 CHANCE_BYTES: Final = 4
 CHANCES: Final = 256**CHANCE_BYTES
@@ -226,22 +230,24 @@ def _request(
 def _result(hub: Hub, prepared: PreparedAttempt, came: Answer | NoAnswer, position: RegistrySeq) -> AttemptResult:
     owed = prepared.due.owed
     status, again = _status(hub, prepared, came)
+    is_delivered = status is DeliveryStatus.DELIVERED
     return AttemptResult(
         webhook_id=owed.webhook_id,
         organization_id=owed.organization_id,
-        attempt=_attempt(prepared, came, is_failed=status is not DeliveryStatus.DELIVERED),
+        attempt=_attempt(prepared, came, is_failed=not is_delivered),
         status=status,
         retry_at=again,
         answer=_event(owed, came, position),
         disables_endpoint=isinstance(came, Answer) and came.status == GONE,
         failing_limit=failing_limit(prepared.started_at),
+        checked_url=prepared.request.url if is_delivered and owed.type in CHECKS else None,
     )
 
 
 def _status(hub: Hub, prepared: PreparedAttempt, came: Answer | NoAnswer) -> tuple[DeliveryStatus, UnixMillis | None]:
     if isinstance(came, Answer) and OK <= came.status < OK + 100:  # (1)
         return DeliveryStatus.DELIVERED, None
-    if prepared.due.owed.type is WebhookType.ENDPOINT_TEST:  # (4)
+    if prepared.due.owed.type in OF_ENDPOINT:  # (4)
         return DeliveryStatus.DEAD, None
     again = retry_at(  # (2)
         hub,

@@ -85,6 +85,7 @@ def organization_document(
             "failing_since": seconds(health.failing_since),
             "disabled_at": seconds(health.disabled_at),
             "reason": health.reason,
+            "checked_at": seconds(health.checked_at) if health.checked_url == organization.webhook_url else None,
         },
     }
 

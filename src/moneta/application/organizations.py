@@ -32,6 +32,7 @@ from moneta.application.documents import (
     text,
     texts,
 )
+from moneta.application.endpoint_checks import await_check, check_answers, owe_check
 from moneta.application.organization_keys import read_new_keys, register
 from moneta.application.organization_views import (
     CODE_MEMBER,
@@ -47,7 +48,7 @@ from moneta.application.ports import DirectoryChange, Hub, Page
 from moneta.application.records import make_record
 from moneta.application.webhook_secrets import new_secret
 from moneta.domain.endpoints import EndpointHealth
-from moneta.domain.errors import ForbiddenError, TransitionRefusedError
+from moneta.domain.errors import EndpointNotCheckedError, ForbiddenError, TransitionRefusedError
 from moneta.domain.identifiers import OrganizationId, UnixMillis
 from moneta.domain.ijson import Value
 from moneta.domain.keys import ACTIVE as KEY_ACTIVE
@@ -121,7 +122,10 @@ def create_organization(
             ),
         )
 
-    return decide_creation(hub, asked, decide)
+    created = decide_creation(hub, asked, decide)
+    if hub.require_endpoint_check and not created.is_replay:
+        owe_check(hub, OrganizationId(str(created.body["id"])))
+    return created
 
 
 def update_organization(
@@ -166,7 +170,10 @@ def update_organization(
             answer=_answer(hub, changed),
         )
 
-    return decide_and_apply(hub, decide)
+    updated = decide_and_apply(hub, decide)
+    if hub.require_endpoint_check and "metadata" in members:
+        owe_check(hub, organization_id)
+    return updated
 
 
 def change_organization_status(
@@ -184,6 +191,7 @@ def change_organization_status(
         ForbiddenError: The organization itself asked for another status than Suspended.
         NotFoundError: There is none of that kind.
         TransitionRefusedError: The table has no such row, keys are missing, or contracts are open.
+        EndpointNotCheckedError: Its endpoint does not answer, to a check that was sent now either.
         PreconditionFailedError: ``if_match`` is another revision.
     """
     authorize(caller, Operation.CHANGE_ORGANIZATION_STATUS, owner=organization_id)
@@ -194,7 +202,12 @@ def change_organization_status(
         members=members,
         if_match=if_match,
     )
-    return decide_and_apply(hub, with_checker(hub, caller, asked, lambda: decide_status(hub, caller, asked)))
+    decide = with_checker(hub, caller, asked, lambda: decide_status(hub, caller, asked))
+    try:
+        return decide_and_apply(hub, decide)
+    except EndpointNotCheckedError:
+        await_check(hub, organization_id)
+        return decide_and_apply(hub, decide)
 
 
 def decide_status(hub: Hub, caller: Caller, asked: Asked | PendingChange) -> Decision:
@@ -342,7 +355,7 @@ def _read_status_change(members: Mapping[str, Value], actor: OrganizationActor) 
 
 
 def _check_ready(hub: Hub, organization: Organization, event: OrganizationEvent) -> None:
-    """Refuse an activation without keys, and the end of an organization that has contracts open."""
+    """Refuse an activation without keys or an answering endpoint, and the end of what has contracts open."""
     if event is ACTIVATE and organization.status is PENDING:
         active = [key for key in keys_of(hub, organization.organization_id, is_fresh=True) if key.status is KEY_ACTIVE]
         missing = [str(use) for use in KeyUse if not any(use in key.uses for key in active)]
@@ -353,6 +366,7 @@ def _check_ready(hub: Hub, organization: Organization, event: OrganizationEvent)
                 allowed=[OrganizationEvent.DESTROY],
                 missing=missing,
             )
+        check_answers(hub, organization)
     if event is OrganizationEvent.DESTROY and organization.status is not DESTROYED:
         open_contracts = hub.contracts.pending_with(organization.organization_id, limit=1, cursor=None).items
         if open_contracts:

@@ -232,6 +232,14 @@ class WebhookType(StrEnum):
     EXPIRED = "moneta.contract.expired"
     REJECTED = "moneta.contract.rejected"
     ENDPOINT_TEST = "moneta.endpoint.test"
+    ENDPOINT_CHECK = "moneta.endpoint.check"
+    CERTIFICATE_EXPIRING = "moneta.certificate.expiring"
+
+
+OF_ENDPOINT: Final = frozenset(
+    {WebhookType.ENDPOINT_TEST, WebhookType.ENDPOINT_CHECK, WebhookType.CERTIFICATE_EXPIRING}
+)
+"""What is about an organization and no contract: a line of its own, each message tried once, to a disabled one too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -406,6 +414,8 @@ class AttemptResult:
     answer: NewEvent | None = None
     disables_endpoint: bool = False
     failing_limit: UnixMillis | None = None
+    checked_url: str | None = None
+    """The address that answered a check or a test with a 2xx."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -488,7 +498,8 @@ class DeliveryStore(Protocol):
         ids, and answered again.
 
         A delivered one clears its endpoint's ``failing_since``, a failed one sets it unless it is set, and may disable
-        the endpoint (``AttemptResult``). What almost every attempt finds as it leaves it costs no write.
+        the endpoint (``AttemptResult``). A ``checked_url`` stays with the endpoint until that is enabled anew. What
+        almost every attempt finds as it leaves it costs no write.
 
         Returns the endpoints that this disabled.
         """
@@ -1008,6 +1019,14 @@ class Unobserved:
 UNOBSERVED: Final[Observer] = Unobserved()
 
 
+def _nothing() -> None:
+    """Wake nobody."""
+
+
+def _nothing_for(_seconds: float) -> None:
+    """Sleep not at all, as tests do."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hub:
     """The hub put together: its name and every port. ``bootstrap`` makes it; every use case takes it."""
@@ -1030,6 +1049,12 @@ class Hub:
     allow_private_webhooks: bool = False
     retry_schedule_s: tuple[int, ...] = field(default=())
     """Waits before each attempt; empty for the documented schedule."""
+    require_endpoint_check: bool = False
+    """Whether an organization's endpoint must have answered before the organization is active."""
+    wake_deliverer: Callable[[], None] = _nothing
+    """Have what is owed sent now, where a process waits to be woken for it."""
+    pause: Callable[[float], None] = _nothing_for
+    """Sleep for so many seconds."""
     checkers: int = 1
     """How many identities a change of status or of a contract key takes: 1, or 2, the second of which checks it."""
     observer: Observer = UNOBSERVED

@@ -254,6 +254,12 @@ PROBLEM_TYPES: Final[Mapping[type[Refused], ProblemType]] = {
         "Transition refused",
         "The state does not allow it; `allowed` lists what it allows to this caller.",
     ),
+    errors.EndpointNotCheckedError: ProblemType(
+        409,
+        "Endpoint not checked",
+        "The organization's endpoint has not answered a signed `moneta.endpoint.check` with a 2xx since its "
+        "`webhook_url` was set. Activation sends one and waits 10 s; `webhook-test` sends another.",
+    ),
     errors.CodeTakenError: ProblemType(
         409,
         "Code taken",

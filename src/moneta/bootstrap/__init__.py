@@ -5,6 +5,7 @@ templates costs 0.3 s of imports, sending 0.1 s, which the start of a web proces
 nothing. What is done to the files of an embedded hub, before and beside it, is in ``data_directory``.
 """
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -139,6 +140,8 @@ def _hub(
         templates=_TemplatesOnDemand(),
         check_webhook_url=_webhook_check(settings),
         observer=observer,
+        require_endpoint_check=settings.require_endpoint_check,
+        pause=time.sleep,
     )
 
 

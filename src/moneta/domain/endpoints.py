@@ -3,7 +3,9 @@
 1. The first failed attempt after a delivered one sets ``failing_since``; a delivered one clears it.
 2. An attempt that fails ``ENDPOINT_FAILING_S_MAX`` after that, with nothing but failures between, disables the
    endpoint; an answer of 410 does at once. Its deliveries wait.
-3. A new address or secret makes it an endpoint that nothing is known against, and what waited is delivered.
+3. A new address or secret makes it an endpoint that nothing is known of, and what waited is delivered.
+4. An address that answered a signed check or test with a 2xx is a checked one. It is kept with the address that it was
+   sent to, so that an answer which comes after a change of address says nothing of the new one.
 """
 
 from dataclasses import dataclass
@@ -30,11 +32,14 @@ class DisabledReason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointHealth:
-    """What is known against an endpoint. ``reason`` stands beside ``disabled_at``."""
+    """What is known of an endpoint. ``reason`` stands beside ``disabled_at``."""
 
     failing_since: UnixMillis | None = None
     disabled_at: UnixMillis | None = None
     reason: DisabledReason | None = None
+    checked_at: UnixMillis | None = None
+    checked_url: str | None = None
+    """The address that answered a signed check or test last, which need not be the address now; and when."""
 
     @property
     def status(self) -> EndpointStatus:

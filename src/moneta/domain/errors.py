@@ -336,6 +336,12 @@ class TransitionRefusedError(Refused):
     code = "transition_refused"
 
 
+class EndpointNotCheckedError(Refused):
+    """The organization's endpoint has not answered a signed check since its address was set."""
+
+    code = "endpoint_not_checked"
+
+
 class CodeTakenError(Refused):
     """The MIC or MPC was given out before; codes are unique for ever."""
 

@@ -212,6 +212,15 @@ class DynamoDBDirectoryStore:
         except ConditionFailedError:  # It stays disabled, and is listed so.
             self._mark(organization, "REMOVE #failing_since")
 
+    def mark_checked(self, organization: OrganizationId, url: str, *, at: UnixMillis) -> None:
+        """Note that the address answered a check."""
+        self._db.update(
+            Table.DIRECTORY,
+            organization_key(organization, ENDPOINT),
+            "SET #checked_at = :at, #checked_url = :url",
+            values={"at": at, "url": url},
+        )
+
     def mark_failing(self, organization: OrganizationId, *, at: UnixMillis) -> None:
         """Note that a delivery failed, unless that is known."""
         self._mark(

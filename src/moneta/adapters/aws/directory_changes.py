@@ -161,7 +161,7 @@ def _endpoints(change: DirectoryChange) -> Iterator[Action]:
     for owner in dict.fromkeys([*secrets, *enabled]):
         parts = ["SET #secrets = :secrets"] if owner in secrets else []
         parts += (
-            ["REMOVE #disabled_at, #disabled_reason, #failing_since, #listing, #listing_key"]
+            ["REMOVE #disabled_at, #disabled_reason, #failing_since, #checked_at, #checked_url, #listing, #listing_key"]
             if owner in enabled
             else []
         )

@@ -270,6 +270,8 @@ def health_of(item: Item) -> EndpointHealth:
         failing_since=item.get("failing_since"),
         disabled_at=item.get("disabled_at"),
         reason=None if reason is None else DisabledReason(reason),
+        checked_at=item.get("checked_at"),
+        checked_url=item.get("checked_url"),
     )
 
 

@@ -46,6 +46,8 @@ class EndpointNotes:
             if since is not None:
                 self._directory.mark_recovered(organization)
                 self._failing_since[organization] = None
+            if result.checked_url is not None:
+                self._directory.mark_checked(organization, result.checked_url, at=at)
             return None
         if since is None:
             self._directory.mark_failing(organization, at=at)

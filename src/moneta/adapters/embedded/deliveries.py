@@ -8,8 +8,8 @@ The rules:
    hundred thousand pending to a dead endpoint cost the others one step of an index.
 3. What is settled stays so until it is owed again: the late result of a lease that ran out adds its attempt and changes
    nothing else, save that a dead delivery which did arrive is delivered.
-4. An endpoint's tests stand in ``pending`` under the organization's number, negated: a group of their own, which no
-   endpoint's row disables, nobody names as busy, and which gets a share like any other.
+4. What is about an endpoint and no contract stands in ``pending`` under the organization's number, negated: a group of
+   their own, which no endpoint's row disables, nobody names as busy, and which gets a share like any other.
 5. A lease is kept by the one process that delivers, and written nowhere (see ``in_hand``).
 """
 
@@ -35,6 +35,7 @@ from moneta.adapters.embedded.schema import (
     ref_of,
 )
 from moneta.application.ports import (
+    OF_ENDPOINT,
     AttemptResult,
     Clock,
     DeliveryBacklog,
@@ -45,7 +46,6 @@ from moneta.application.ports import (
     OwedDelivery,
     Page,
     ReplayQuery,
-    WebhookType,
 )
 from moneta.domain.endpoints import DisabledReason
 from moneta.domain.identifiers import OrganizationId, UnixMillis, WebhookId
@@ -59,7 +59,7 @@ def owe(writing: Writing, owed: OwedDelivery) -> None:
     facts = (WEBHOOK_TYPE_CODES[owed.type], contract, owed.revision, owed.owed_at, owed.problem)
     delivery = insert(connection, _OWE, (owed.webhook_id, organization, *facts))
     if delivery is not None:
-        group = -organization if owed.type is WebhookType.ENDPOINT_TEST else organization
+        group = -organization if owed.type in OF_ENDPOINT else organization
         is_behind = value(connection, _IN_LINE, (contract, group)) is not None
         due_at = None if is_behind else owed.owed_at
         connection.execute(_WAIT, (delivery, group, contract, due_at))
@@ -279,10 +279,11 @@ def _record(connection: apsw.Connection, result: AttemptResult) -> int:
     return int(delivery)
 
 
-TEST: Final = WEBHOOK_TYPE_CODES[WebhookType.ENDPOINT_TEST]
+_OF_ENDPOINT: Final = ", ".join(str(WEBHOOK_TYPE_CODES[one]) for one in sorted(OF_ENDPOINT))
 _OWED: Final = f"""
-SELECT delivery, status, contract, iif(type = {TEST}, -organization, organization) FROM deliveries WHERE webhook_id = ?
-"""  # noqa: S608  # a number
+SELECT delivery, status, contract, iif(type IN ({_OF_ENDPOINT}), -organization, organization)
+FROM deliveries WHERE webhook_id = ?
+"""  # noqa: S608  # numbers
 _ATTEMPT: Final = """
 INSERT INTO attempts (delivery, attempt, at, duration_ms, http_status, failure, snippet)
 VALUES (?, (SELECT count(*) + 1 FROM attempts WHERE delivery = ?), ?, ?, ?, ?, ?)

@@ -21,6 +21,8 @@ def note_attempt(writing: Writing, result: AttemptResult) -> DisabledReason | No
     connection, organization = writing.connection, writing.ref(result.organization_id)
     if result.status is DeliveryStatus.DELIVERED:
         connection.execute(_RECOVERED, (organization,))
+        if result.checked_url is not None:
+            connection.execute(_CHECKED, (organization, result.attempt.at, result.checked_url))
         return None
     is_gone, at = result.disables_endpoint, result.attempt.at
     connection.execute(_FAILED, (organization, at))
@@ -36,11 +38,14 @@ def enable_endpoint(writing: Writing, organization: OrganizationId) -> None:
 
 def read_health(connection: apsw.Connection, organization: OrganizationId) -> EndpointHealth:
     """Return how an endpoint stands."""
-    failing_since, disabled_at, reason = row(connection, _HEALTH, (organization,)) or (None, None, None)
+    found = row(connection, _HEALTH, (organization,)) or (None, None, None, None, None)
+    failing_since, disabled_at, reason, checked_at, checked_url = found
     return EndpointHealth(
         failing_since=failing_since,
         disabled_at=disabled_at,
         reason=None if reason is None else DisabledReason(reason),
+        checked_at=checked_at,
+        checked_url=checked_url,
     )
 
 
@@ -52,6 +57,10 @@ def count_endpoints(connection: apsw.Connection) -> Mapping[EndpointStatus, int]
 
 # A row that is as it should be is not written.
 _RECOVERED: Final = "UPDATE endpoints SET failing_since = NULL WHERE organization = ? AND failing_since IS NOT NULL"
+_CHECKED: Final = """
+INSERT INTO endpoints (organization, checked_at, checked_url) VALUES (?, ?, ?)
+ON CONFLICT (organization) DO UPDATE SET checked_at = excluded.checked_at, checked_url = excluded.checked_url
+"""
 _FAILED: Final = """
 INSERT INTO endpoints (organization, failing_since) VALUES (?, ?)
 ON CONFLICT (organization) DO UPDATE SET failing_since = excluded.failing_since WHERE failing_since IS NULL
@@ -61,10 +70,13 @@ UPDATE endpoints SET disabled_at = ?, disabled_reason = ?
 WHERE organization = ? AND disabled_at IS NULL AND (? OR failing_since <= ?)
 """
 _ENABLE: Final = """
-UPDATE endpoints SET disabled_at = NULL, disabled_reason = NULL, failing_since = NULL WHERE organization = ?
+UPDATE endpoints
+SET disabled_at = NULL, disabled_reason = NULL, failing_since = NULL, checked_at = NULL, checked_url = NULL
+WHERE organization = ?
 """
 _HEALTH: Final = """
-SELECT failing_since, disabled_at, disabled_reason FROM endpoints JOIN names ON ref = organization WHERE name = ?
+SELECT failing_since, disabled_at, disabled_reason, checked_at, checked_url
+FROM endpoints JOIN names ON ref = organization WHERE name = ?
 """
 _COUNTS: Final = """
 SELECT count(*) FILTER (WHERE disabled_at IS NULL AND failing_since IS NOT NULL), count(disabled_at) FROM endpoints

@@ -51,6 +51,8 @@ INSERT INTO dead_letters SELECT * FROM dead_letters_1;
 DROP TABLE dead_letters_1;
 ALTER TABLE endpoints ADD COLUMN disabled_reason TEXT;
 ALTER TABLE endpoints ADD COLUMN failing_since INTEGER;
+ALTER TABLE endpoints ADD COLUMN checked_at INTEGER;
+ALTER TABLE endpoints ADD COLUMN checked_url TEXT;
 UPDATE endpoints SET disabled_reason = 'gone' WHERE disabled_at IS NOT NULL;
 
 CREATE TABLE pending_changes (

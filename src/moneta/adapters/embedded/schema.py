@@ -28,6 +28,7 @@ DELIVERY_STATUSES:  Final = (DeliveryStatus.PENDING, DeliveryStatus.DELIVERED, D
 WEBHOOK_TYPES:      Final = (
     WebhookType.SIGNATURE_REQUESTED, WebhookType.FINALIZED, WebhookType.DECLINED, WebhookType.CANCELLED,
     WebhookType.EXPIRED, WebhookType.REJECTED, WebhookType.ENDPOINT_TEST,
+    WebhookType.ENDPOINT_CHECK, WebhookType.CERTIFICATE_EXPIRING,
 )
 # fmt: on
 EVENT_TYPE_CODES: Final = {member: code for code, member in enumerate(EVENT_TYPES)}
@@ -182,7 +183,9 @@ CREATE TABLE endpoints (
     secrets BLOB,
     disabled_at INTEGER,
     disabled_reason TEXT,
-    failing_since INTEGER
+    failing_since INTEGER,
+    checked_at INTEGER,
+    checked_url TEXT
 ) STRICT;
 CREATE TABLE mpasses (
     mpass INTEGER PRIMARY KEY REFERENCES names,

@@ -153,6 +153,13 @@ def up(
             "not given. An embedded store has what `moneta init` was told.",
         ),
     ] = None,
+    require_endpoint_check: Annotated[
+        bool,
+        typer.Option(
+            "--require-endpoint-check",
+            help="Let an organization be activated only once its endpoint has answered a signed check.",
+        ),
+    ] = False,
 ) -> None:
     """Serve the hub, until SIGTERM or Ctrl-C. Prints one line, `ready <base URL>`, when it takes requests."""
     from moneta.entrypoints.supervisor import supervise  # noqa: PLC0415  # see the package's docstring
@@ -178,6 +185,7 @@ def up(
         store=store,
         aws=_aws_settings(endpoint, table_prefix) if store is StoreKind.AWS else None,
         checkers=checkers or 1,
+        require_endpoint_check=require_endpoint_check,
     ).with_days(keep_days(deliveries=keep_deliveries, dead=keep_dead, events=keep_events, answers=keep_answers))
     _ = settings.retention  # said here, and not by the process that would die of it
     for path in (settings.tls_cert, settings.tls_key):

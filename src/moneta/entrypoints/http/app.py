@@ -8,6 +8,7 @@ comes earlier waits for it.
 import asyncio
 import gc
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -56,6 +57,7 @@ class WebApp:
         rate_burst: int = RATE_BURST_DEFAULT,
         traces: Traces | None = None,
     ) -> None:
+        hub = replace(hub, wake_deliverer=wake_deliverer)
         self._hub = hub
         self._wakers = (wake_processor, wake_deliverer)
         self._metrics = Metrics(data_dir, figures)

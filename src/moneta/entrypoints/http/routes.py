@@ -183,7 +183,7 @@ ROUTES: Final = (
         request=(schemas.OrganizationStatusChange,),
         is_conditional=True,
         may_wait=True,
-        problems=NO_WAY,
+        problems=(*NO_WAY, errors.EndpointNotCheckedError),
     ),
     Route(
         method="POST",
@@ -339,7 +339,7 @@ ROUTES: Final = (
         body=JSON_BODY,
         request=(schemas.ChangeDecision,),
         is_revised=True,
-        problems=(*NO_WAY, *KEY_FAULTS, errors.PreconditionFailedError),
+        problems=(*NO_WAY, *KEY_FAULTS, errors.PreconditionFailedError, errors.EndpointNotCheckedError),
     ),
     # Templates.
     Route(

@@ -376,12 +376,16 @@ class SecretDocument(Struct, forbid_unknown_fields=True):
 
 
 class WebhookStanding(Struct, forbid_unknown_fields=True):
-    """How the organization's endpoint stands; ``reason`` says why it is disabled: 410, or 5 days of failures alone."""
+    """How the organization's endpoint stands; ``reason`` says why it is disabled: 410, or 5 days of failures alone.
+
+    ``checked_at``: when this address last answered a signed check or test.
+    """
 
     status: Literal["enabled", "failing", "disabled"]
     failing_since: Seconds | None
     disabled_at: Seconds | None
     reason: Literal["gone", "failing"] | None
+    checked_at: Seconds | None
 
 
 class OrganizationDocument(Struct, forbid_unknown_fields=True, rename=ADR_NAMES):

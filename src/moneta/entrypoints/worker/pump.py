@@ -24,6 +24,7 @@ from moneta.application.deliver_webhooks import (
     sign_of,
 )
 from moneta.application.ports import (
+    OF_ENDPOINT,
     Answer,
     DueDelivery,
     Hub,
@@ -31,7 +32,6 @@ from moneta.application.ports import (
     OutboundRequest,
     OwedDelivery,
     Sender,
-    WebhookType,
 )
 from moneta.domain.circuits import CircuitState, Passage
 from moneta.domain.errors import StoreUnavailableError
@@ -175,7 +175,7 @@ class DeliveryPump:
 
     def _start(self, prepared: PreparedAttempt) -> None:
         owed = prepared.due.owed
-        passage = self._places.begin(owed.organization_id, is_test=owed.type is WebhookType.ENDPOINT_TEST)
+        passage = self._places.begin(owed.organization_id, is_test=owed.type in OF_ENDPOINT)
         task = asyncio.create_task(self._send(prepared, passage))
         self._sends.add(task)
         task.add_done_callback(self._sends.discard)
