@@ -15,7 +15,7 @@ from moneta.entrypoints.http.roles_page import ROLES
 from tests.http.api_contract import document, operations, resolve
 from tests.http.api_server import serving
 
-BODILESS = {"redeliver", "redrive", "test_endpoint"}
+BODILESS = {"redeliver", "redrive", "test_endpoint", "issue_credential"}
 DOCS = Path(__file__).parents[2] / "docs"
 
 

@@ -34,6 +34,7 @@ CHANGES = {
     Operation.ROTATE_WEBHOOK_SECRET,
     Operation.ISSUE_MPASS,
     Operation.CHANGE_MPASS_STATUS,
+    Operation.ISSUE_CREDENTIAL,
     Operation.PUBLISH_TEMPLATE,
     Operation.CHANGE_TEMPLATE_STATUS,
     Operation.DECIDE_CHANGE,

@@ -48,6 +48,7 @@ class Operation(StrEnum):
     READ_MPASS = "read_mpass"
     LIST_MPASSES = "list_mpasses"
     CHANGE_MPASS_STATUS = "change_mpass_status"
+    ISSUE_CREDENTIAL = "issue_credential"
     PUBLISH_TEMPLATE = "publish_template"
     LINT_TEMPLATE = "lint_template"
     READ_TEMPLATE = "read_template"
@@ -123,6 +124,7 @@ RIGHTS: Final[Mapping[Operation, Right]] = {
     Operation.READ_MPASS:                  Right(ANY,      ANY,     ANY,     OWN,   NONE,      NONE),
     Operation.LIST_MPASSES:                Right(ANY,      ANY,     ANY,     OWN,   NONE,      NONE),
     Operation.CHANGE_MPASS_STATUS:         Right(ANY,      NONE,    NONE,    OWN,   NONE,      NONE),
+    Operation.ISSUE_CREDENTIAL:            Right(NONE,     NONE,    NONE,    OWN,   NONE,      NONE),
     Operation.PUBLISH_TEMPLATE:            Right(ANY,      NONE,    NONE,    NONE,  NONE,      NONE),
     Operation.LINT_TEMPLATE:               Right(ANY,      ANY,     ANY,     ANY,   ANY,       NONE),
     Operation.READ_TEMPLATE:               Right(ANY,      ANY,     ANY,     ANY,   ANY,       ANY),

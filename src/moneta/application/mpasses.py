@@ -112,7 +112,7 @@ def change_mpass_status(
     check_right(caller, Operation.CHANGE_MPASS_STATUS)
 
     def decide() -> Decision:
-        mpass, mo = _find(hub, caller, Operation.CHANGE_MPASS_STATUS, mpass_id)
+        mpass, mo = find_mpass(hub, caller, Operation.CHANGE_MPASS_STATUS, mpass_id)
         event, lock, reason = _read_status_change(caller, members)
         check_if_match(if_match, mpass.revision)
         now = hub.clock.now_ms()
@@ -138,7 +138,7 @@ def read_mpass(hub: Hub, caller: Caller, mpass_id: MPassId) -> Document:
         NotFoundError: There is none, or it is another MO's.
     """
     check_right(caller, Operation.READ_MPASS)
-    mpass, mo = _find(hub, caller, Operation.READ_MPASS, mpass_id)
+    mpass, mo = find_mpass(hub, caller, Operation.READ_MPASS, mpass_id)
     return _answer(mpass, mo, hub.clock.now_ms())
 
 
@@ -198,7 +198,13 @@ def _with_mo(facts: Facts, mo: Organization, moment: UnixMillis) -> Facts:
     return facts
 
 
-def _find(hub: Hub, caller: Caller, operation: Operation, mpass_id: MPassId) -> tuple[MPass, Organization]:
+def find_mpass(hub: Hub, caller: Caller, operation: Operation, mpass_id: MPassId) -> tuple[MPass, Organization]:
+    """Return an mPass that the caller may do ``operation`` on, and its MO as it is now.
+
+    Raises:
+        NotFoundError: There is none, or it is another MO's.
+        ForbiddenError: The caller has no such right.
+    """
     mpass = hub.directory.mpasses([mpass_id]).get(mpass_id)
     if mpass is None:
         raise not_found()

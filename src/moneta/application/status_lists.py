@@ -6,6 +6,7 @@
 3. Anybody may read a list: it says of no place whose it is, nor whether it is anybody's.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -15,7 +16,7 @@ from moneta.domain.identifiers import OrganizationId, UnixSeconds
 from moneta.domain.limits import STATUS_LIST_PLACES
 from moneta.domain.mpasses import MPass
 from moneta.domain.organizations import DESTROYED, SUSPENDED, Organization
-from moneta.domain.status_places import STATUS_BITS, ListedStatus, list_id, parse_list_id, places_of
+from moneta.domain.status_places import STATUS_BITS, ListedStatus, StatusPlace, list_id, parse_list_id, places_of
 from moneta.signing.status_list import make_status_list, pack_statuses
 
 STATUS_LISTS_PATH: Final = "/status-lists/"
@@ -35,10 +36,15 @@ def place_in_lists(hub: Hub, mpasses: tuple[MPass, ...]) -> tuple[MPass, ...]:
 
     It is called where they are made, before they are written; places of passes that are not written stay empty.
     """
-    secret = hub.randomness.token(_SECRET_BYTES)
-    taken = hub.directory.take_status_positions(mpasses[0].mo_id, len(mpasses), sealed_secret=hub.sealer.seal(secret))
-    places = places_of(taken, hub.sealer.unseal(taken.sealed_secret))
+    places = take_places(hub, mpasses[0].mo_id, len(mpasses))
     return tuple(replace(mpass, status_place=place) for mpass, place in zip(mpasses, places, strict=True))
+
+
+def take_places(hub: Hub, mo_id: OrganizationId, count: int) -> Sequence[StatusPlace]:
+    """Return places in an MO's status lists that were never given before."""
+    secret = hub.randomness.token(_SECRET_BYTES)
+    taken = hub.directory.take_status_positions(mo_id, count, sealed_secret=hub.sealer.seal(secret))
+    return places_of(taken, hub.sealer.unseal(taken.sealed_secret))
 
 
 def status_list_uri(hub: Hub, mo_id: OrganizationId, list_number: int) -> str:

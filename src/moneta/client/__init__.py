@@ -33,11 +33,13 @@ from moneta.client.errors import (
     MessageTooLargeError,
     NotOurTurnError,
     ReplayStoreError,
+    StatusUnavailableError,
     WaitTimeoutError,
     WebhookSignatureError,
 )
 from moneta.client.hub import Accepted, ContractView, DeliveryState, Event, EventState, HubClient, build_event
 from moneta.client.messages import MESSAGE_BYTES_MAX, Message, MessageType, receive
+from moneta.client.mpass import DISCLOSABLE, MPassVerifier, VerifiedMPass, present, verify_mpass
 from moneta.client.party import Party, Tokens, load_party
 from moneta.client.receiver import Answer, Receiver, answer
 from moneta.client.registration import registration
@@ -49,6 +51,7 @@ from moneta.client.verify import Verifier
 from moneta.domain.templates import Role
 
 __all__ = [
+    "DISCLOSABLE",
     "MESSAGE_BYTES_MAX",
     "Accepted",
     "Answer",
@@ -72,6 +75,7 @@ __all__ = [
     "KeysUnavailableError",
     "KnownTemplate",
     "Later",
+    "MPassVerifier",
     "MemoryReplayStore",
     "Message",
     "MessageRefusedError",
@@ -86,10 +90,12 @@ __all__ = [
     "Sign",
     "SignedAct",
     "SignedContract",
+    "StatusUnavailableError",
     "Tokens",
     "TrustedKey",
     "VerifiedContract",
     "VerifiedEnd",
+    "VerifiedMPass",
     "Verifier",
     "WaitTimeoutError",
     "WebhookServer",
@@ -105,9 +111,11 @@ __all__ = [
     "mpass_id_of",
     "new_contract_id",
     "new_mpass_number",
+    "present",
     "receive",
     "registration",
     "respond",
     "sign_first",
     "system_clock",
+    "verify_mpass",
 ]

@@ -49,6 +49,13 @@ class Caller:
         full = f"{path}?{urlencode(query)}" if query else path
         return read_object(self.call("GET", full, body=None, headers={}, is_repeatable=True), path)
 
+    def get_text(self, path: str) -> str:
+        """Return the ASCII text at ``path``. See ``get`` for what it raises."""
+        reply = self.call("GET", path, body=None, headers={"Accept": "*/*"}, is_repeatable=True)
+        if not reply.body.isascii():
+            raise HubUnreachableError(f"{path}: expected ASCII text")
+        return reply.body.decode("ascii")
+
     def send(
         self, method: str, path: str, document: Mapping[str, object], *, idempotency_key: str | None = None
     ) -> Mapping[str, Value]:

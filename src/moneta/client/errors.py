@@ -74,6 +74,10 @@ class KeysUnavailableError(ClientError):
     """The keys to verify with could not be fetched: nothing is known about the message, so it must come again."""
 
 
+class StatusUnavailableError(ClientError):
+    """No status list that may be relied upon now: nothing is known about the mPass, so it must be shown again."""
+
+
 class WaitTimeoutError(ClientError):
     """What was waited for did not happen in time."""
 

@@ -210,6 +210,10 @@ class HubClient:
             raise ContractEndedError(f"contract {contract_id}: {found.status}", status=found.status)
         return found
 
+    def issue_credential(self, mpass_id: str) -> str:
+        """Return a new credential of an mPass of this MO's, for its holder: an SD-JWT VC with every disclosure."""
+        return _text(self._ask_for(f"/mpass/{quote(mpass_id, safe='')}/credential"), "credential")
+
     def delivery(self, webhook_id: str) -> DeliveryState:
         """Return a message of the hub's to this party, with its attempts."""
         return _delivery(self.caller.get(f"/deliveries/{quote(webhook_id, safe='')}"))

@@ -60,6 +60,10 @@ class StatusListStaleError(MonetaError):
     """A status list that has ended, or is of a time that has not come: nothing is known until it is fetched again."""
 
 
+class CredentialExpiredError(MonetaError):
+    """A credential that was one, and has ended; its holder has to get a new one."""
+
+
 # Malformed: the bytes are not what the protocol says they are.
 
 

@@ -61,6 +61,10 @@ STATUS_LIST_AGE_S_MAX:       Final = 10
 STATUS_LIST_TTL_S:           Final = 30
 STATUS_LIST_LIFETIME_S:      Final = 60
 STATUS_LISTS_KEPT_MAX:       Final = 256
+CREDENTIAL_BYTES_MAX:        Final = 32 * 1024
+CREDENTIAL_LIFETIME_S_MAX:   Final = 90 * 24 * 3600
+DISCLOSURES_MAX:             Final = 16
+KEY_BINDING_AGE_S_MAX:       Final = 300
 
 CLOCK_SKEW_S:                Final = 300
 FIRST_SIGNATURE_AGE_S_MAX:   Final = 24 * 3600

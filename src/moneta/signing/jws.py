@@ -54,7 +54,7 @@ TOKEN_HEADER: Final = HeaderForm(frozenset({"alg", "kid", "typ"}))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """A protected header that has exactly the members of its kind. Absent ones are None.
+    """A protected header that has exactly the members of its kind. Absent ones are None, and ``key_id`` is empty.
 
     ``prev`` None stands for null: the header always has it where its kind does.
     """
@@ -179,8 +179,8 @@ def _parse_header(protected: str, form: HeaderForm, *, what: str) -> Header:
 
 
 def _header(members: Mapping[str, Value], *, what: str) -> Header:
-    key_id = members["kid"]
-    if not is_key_id(key_id):
+    key_id = members.get("kid", "")
+    if "kid" in members and not is_key_id(key_id):
         raise MalformedJWSError(f"{what} header: kid is not a SHA-256 thumbprint", field="kid")
     return Header(
         algorithm=_text(members["alg"], what="alg"),

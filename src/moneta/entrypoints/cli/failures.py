@@ -5,6 +5,7 @@ from typing import Final
 FAILED: Final = 1
 USAGE: Final = 2
 NOT_ANCHORED: Final = 3
+NOTHING_KNOWN: Final = 3
 
 
 class CommandError(Exception):

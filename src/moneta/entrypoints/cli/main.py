@@ -11,6 +11,7 @@ from moneta.entrypoints.cli import (
     change_commands,
     directory_commands,
     hub_commands,
+    mpass_commands,
     operations_commands,
     party_commands,
     reading_commands,
@@ -24,7 +25,7 @@ Exit codes:
   0  it is done, or true
   1  it is not: the line on standard error says why, and what to do
   2  the command was not understood
-  3  verify: consistent, but not proven (no anchor, or no receipt)"""
+  3  verify: consistent, but not proven (no anchor, or no receipt); mpass verify: the status list has ended"""
 
 
 def make_app() -> typer.Typer:
@@ -46,6 +47,7 @@ def make_app() -> typer.Typer:
         directory_commands,
         change_commands,
         template_commands,
+        mpass_commands,
         aws_commands,
     ):
         module.add_to(app)

@@ -9,6 +9,7 @@ from typing import Final
 
 from moneta.application import (
     checked,
+    credentials,
     dead_letters,
     endpoint_tests,
     mpasses,
@@ -309,6 +310,15 @@ ROUTES: Final = (
         request=(schemas.MPassStatusChange,),
         is_conditional=True,
         problems=NO_WAY,
+    ),
+    Route(
+        method="POST",
+        path="/mpass/{mpass_id}/credential",
+        operation=Operation.ISSUE_CREDENTIAL,
+        summary="Issue an mPass as an SD-JWT VC, for its holder",
+        use_case=lambda call: credentials.issue_credential(call.hub, call.caller, MPassId(call.path["mpass_id"])),
+        answer=schemas.CredentialDocument,
+        problems=(errors.MPassNotActiveError, errors.MissingFieldError),
     ),
     # What waits for a second operator.
     Route(

@@ -494,6 +494,14 @@ class MPassDocument(Struct, forbid_unknown_fields=True):
     expires_at: Seconds | None
 
 
+class CredentialDocument(Struct, forbid_unknown_fields=True):
+    """An mPass as an SD-JWT VC, with every disclosure and without key binding: for its holder."""
+
+    format: Literal["dc+sd-jwt"]
+    credential: str
+    expires_at: Seconds
+
+
 class MPassPage(Struct, forbid_unknown_fields=True):
     """A page of mPasses, newest first."""
 
