@@ -152,7 +152,7 @@ def test_nobody_is_onboarded_twice(town):
 def test_an_org_id_names_an_organization(town, named):
     org = town.register(MO, "ORG", status="Pending")
     body = body_of(town, "test-onboarding", **({} if named is None else {"org_id": named}))
-    assert submits(town, org, body) == ("wrong_signer" if named is None else "unknown_organization")
+    assert submits(town, org, body) == ("missing_field" if named is None else "unknown_organization")
 
 
 def test_the_new_key_proves_itself_and_need_not_be_registered(town):

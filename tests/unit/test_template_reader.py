@@ -15,15 +15,12 @@ from hypothesis import strategies as st
 
 from moneta.adapters import plain_yaml, template_reader
 from moneta.adapters.template_reader import YAMLTemplateReader, builtin_templates
-from moneta.domain.contract_body import parse_body
-from moneta.domain.errors import NotSupportedError, Refused, SchemaMismatchError, TemplateInvalidError
-from moneta.domain.ijson import NumberText, parse_object
+from moneta.domain.errors import NotSupportedError, SchemaMismatchError, TemplateInvalidError
+from moneta.domain.ijson import NumberText
 from moneta.domain.schema_rules import FORMATS
-from moneta.domain.template_rules import check_body
 from moneta.domain.templates import Guard, Role
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
-EXAMPLES = sorted(TEMPLATES.glob("examples/*/*.json"))
 MO, PUBLISHER, MONETA = Role.MO, Role.PUBLISHER, Role.MONETA
 
 ADR = b"""\
@@ -86,43 +83,6 @@ def test_who_signs_and_in_which_order(compiled, name, order):
 
 def test_the_adrs_template_checks_that_everybody_is_active(compiled):
     assert compiled["transaction-contract-1"].template.guards == {Guard.ORGANIZATIONS_ACTIVE, Guard.MPASS_ACTIVE}
-
-
-def test_every_template_that_ships_has_an_accepted_and_a_refused_example(compiled):
-    for kind in ("accepted", "refused"):
-        assert {path.parent.name for path in EXAMPLES if path.name.startswith(f"{kind}-")} == compiled.keys()
-
-
-def judged(compiled, raw):
-    """Put a body through all that a template asks of it."""
-    body, members = parse_body(raw), parse_object(raw, what="example")
-    one = compiled[f"{body.template_id}-{body.version}"]
-    view = check_body(members, body, one.template)
-    one.check_payload(view)
-    return view
-
-
-@pytest.mark.parametrize(
-    "path",
-    [path for path in EXAMPLES if path.name.startswith("accepted-")],
-    ids=lambda path: f"{path.parent.name}/{path.stem}",
-)
-def test_an_accepted_example_is_accepted(compiled, path):
-    judged(compiled, path.read_bytes())
-
-
-@pytest.mark.parametrize(
-    "path",
-    [path for path in EXAMPLES if path.name.startswith("refused-")],
-    ids=lambda path: f"{path.parent.name}/{path.stem}",
-)
-def test_a_refused_example_is_refused_for_its_reason(compiled, path):
-    raw = path.read_bytes()
-    example = json.loads(raw)
-    body = raw[raw.index(b'"body":') + len(b'"body":') : raw.rindex(b"}")]
-    with pytest.raises(Refused) as refused:
-        judged(compiled, body)
-    assert (refused.value.code, refused.value.facts["field"]) == (example["expect"], example["field"])
 
 
 # YAML.

@@ -47,7 +47,7 @@ from moneta.application.circumstances import (
 from moneta.application.guards import check_guards
 from moneta.application.keyring import public_key
 from moneta.application.ports import CompiledTemplate
-from moneta.domain.contract_body import ContractBody
+from moneta.domain.contract_body import PARTY_MEMBERS, ContractBody
 from moneta.domain.contracts import (
     Act,
     ActName,
@@ -338,7 +338,10 @@ def _check_parties(body: ContractBody, around: Circumstances) -> None:
 
 
 def _check_signer(entry: Entry, role: Role, body: ContractBody, message: Message) -> None:
-    """Refuse a signature that is not for the initiator's role, or whose role is not the source's."""
+    """Refuse a signature that is not for the initiator's role, or whose role is not the source's, or nobody's."""
+    member = PARTY_MEMBERS.get(role)
+    if member is not None and body.party(role) is None:
+        raise MissingFieldError(f"contract body: {member} is missing, since {role} signs", field=member)
     if entry.header.role != role or body.party(role) != message.event.source:
         raise WrongSignerError(
             f"contract {body.contract_id}: expected the one signature by {role}, who must be the source", expected=role

@@ -1,0 +1,157 @@
+"""Every template that ships, played with its examples through the hub itself; and a new one that needs no code.
+
+An example is a contract's body, word for word but for the ids: who is who is told by the ids that stand for them in
+all examples. ``accepted-`` ones are signed by everybody whose turn comes, to the end; ``refused-`` ones name the code
+and the field of the refusal.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from moneta.adapters.template_reader import YAMLTemplateReader, builtin_templates
+from moneta.application import queries, templates
+from moneta.application.ports import EventType
+from moneta.domain.contracts import next_signers, status_of
+from moneta.domain.errors import Refused
+from moneta.domain.templates import Role
+from tests.hub import MO, PUBLISHER
+
+TEMPLATES = Path(__file__).parents[2] / "templates"
+EXAMPLES = sorted(TEMPLATES.glob("examples/*/*.json"))
+COMPILED = {
+    f"{one.name}-{one.version}": one for one in (YAMLTemplateReader().compile(p).template for p in builtin_templates())
+}
+MO_ID = b"3f1c9a52-7f0e-4a7c-9a55-0d3f6f0e1b21"
+PUBLISHER_ID = b"b7d2e0c4-5a1f-4f3e-8c6d-2f9a1e7b4c10"
+MPASS_ID = b"mpass_123456"
+EXAMPLES_AT = 1_640_995_260
+MO_CODE = "ACME"
+"""The MIC in the examples' mPass numbers."""
+
+
+@pytest.fixture
+def market(house):
+    """An active MO, a publisher and an mPass, by role, in the examples' time, and the ids that stand for them there."""
+    house.clock.moment = EXAMPLES_AT * 1000
+    mo, publisher = house.register(MO, MO_CODE), house.register(PUBLISHER, "PUB")
+    mpass = house.issue_mpass(mo)
+    house.parties = {Role.MO: mo, Role.PUBLISHER: publisher}
+    house.stand_ins = {
+        MO_ID: mo.organization_id.encode(),
+        PUBLISHER_ID: publisher.organization_id.encode(),
+        MPASS_ID: mpass.encode(),
+    }
+    return house
+
+
+def body_of_example(market, path):
+    """Return the example's body, its numbers digit for digit, naming the parties of this market."""
+    raw = path.read_bytes()
+    if path.name.startswith("refused-"):
+        raw = raw[raw.index(b'"body":') + len(b'"body":') : raw.rindex(b"}")].strip()
+    for stand_in, real in market.stand_ins.items():
+        raw = raw.replace(stand_in, real)
+    return raw
+
+
+def submitted(market, body, template):
+    """Send the first submission; return how its event stands, as its sender is shown it."""
+    initiator = market.parties[template.initiator]
+    contract_id = json.loads(body)["contract_id"]
+    raw = market.event(initiator, EventType.SUBMIT, contract_id, {"contract": market.sign_first(initiator, body)}, "e")
+    accepted = market.send(initiator, raw)
+    assert not isinstance(accepted, Refused), accepted
+    market.process()
+    return queries.read_event(market.hub, market.caller(initiator), "e", {}).body
+
+
+def signed_to_the_end(market, contract_id):
+    """Sign for everybody whose turn it is, until nobody's is; return the status."""
+    while signers := next_signers(market.contract(contract_id)):
+        market.sign(market.parties[signers[0]], contract_id)
+    return status_of(market.contract(contract_id))
+
+
+def named(prefix):
+    return [path for path in EXAMPLES if path.name.startswith(prefix)]
+
+
+def name_of(path):
+    return f"{path.parent.name}/{path.stem}"
+
+
+def test_every_template_that_ships_has_an_accepted_and_a_refused_example():
+    for prefix in ("accepted-", "refused-"):
+        assert {path.parent.name for path in named(prefix)} == COMPILED.keys()
+
+
+@pytest.mark.parametrize("path", named("accepted-"), ids=name_of)
+def test_an_accepted_example_is_signed_to_its_end(market, path):
+    body = body_of_example(market, path)
+    outcome = submitted(market, body, COMPILED[path.parent.name])
+    assert (outcome["status"], outcome["problem"]) == ("processed", None)
+    assert signed_to_the_end(market, json.loads(body)["contract_id"]) == "finalized"
+
+
+@pytest.mark.parametrize("path", named("refused-"), ids=name_of)
+def test_a_refused_example_is_rejected_for_its_reason_and_makes_no_contract(market, path):
+    example = json.loads(path.read_bytes())
+    body = body_of_example(market, path)
+    outcome = submitted(market, body, COMPILED[path.parent.name])
+    assert outcome["status"] == "rejected"
+    assert (outcome["problem"]["code"], outcome["problem"].get("field")) == (example["expect"], example["field"])
+    assert json.loads(body)["contract_id"] not in market.hub.contracts.read([json.loads(body)["contract_id"]])
+
+
+NEW_BUSINESS = b"""\
+template_name: lounge-visit
+version: 1
+description: A member visits a lounge, which the publisher runs; nobody wrote a line of code for it
+schema:
+  required_fields: [contract_id, mo_id, publisher_id, mpass_id, visit.lounge, amount, currency]
+  json_schema:
+    type: object
+    required: [visit]
+    properties:
+      visit:
+        type: object
+        properties:
+          lounge: {type: string, pattern: "^[A-Z]{3}-[0-9]$"}
+          amount: {type: string, format: money}
+          currency: {enum: [EUR]}
+signature_rules:
+  required_signatures: [publisher, mo, moneta]
+  signing_order: [publisher, moneta, mo]
+expires_in: PT1H
+guards: [organizations_active, mpass_active]
+"""
+
+
+@pytest.mark.parametrize(
+    ("visit", "field"),
+    [
+        ({"lounge": "MUC-1", "amount": "19.00", "currency": "EUR"}, None),
+        ({"lounge": "MUC", "amount": "19.00", "currency": "EUR"}, "visit.lounge"),
+        ({"amount": "19.00", "currency": "EUR"}, "visit.lounge"),
+        ({"lounge": "MUC-1", "amount": "19.001", "currency": "EUR"}, "visit.amount"),
+    ],
+)
+def test_a_new_kind_of_business_is_a_template_and_no_code(market, visit, field):
+    templates.publish_template(market.hub, market.operator, NEW_BUSINESS, {})
+    mo, publisher = market.parties[Role.MO], market.parties[Role.PUBLISHER]
+    body = market.body(
+        mo,
+        publisher,
+        market.stand_ins[MPASS_ID].decode(),
+        template_id="lounge-visit",
+        payload={"visit": visit},
+    )
+    outcome = submitted(market, body, YAMLTemplateReader().compile(NEW_BUSINESS).template)
+    if field is None:
+        assert outcome["status"] == "processed"
+        assert signed_to_the_end(market, "contract-1") == "finalized"
+        assert market.contract("contract-1").expires_at == market.hub.now_s() + 3600
+    else:
+        assert outcome["problem"]["field"] == field
