@@ -18,68 +18,25 @@ from cryptography.x509 import verification
 from moneta.adapters.aws import hub_secret
 from moneta.adapters.aws.certificates import KMSRootKey, certified_url, check_chain
 from moneta.adapters.aws.hub_secret import (
-    ROTATION_LEAD_S,
-    ROTATION_OVERLAP_S,
     SECRET_LIFETIME_S,
     SECRET_RETRY_S,
     SECRET_STALE_S_MAX,
-    CachedKeys,
     HubSecret,
-    SecretsManagerSealer,
-    SecretsManagerSigner,
 )
-from moneta.adapters.aws.key_rotation import SIGNING_PERIOD_S, KeyCustody
-from moneta.client.trust import KEYS_KEPT_S, parse_key_set
+from moneta.client.trust import parse_key_set
 from moneta.domain.errors import MisconfiguredError, StoreUnavailableError
-from moneta.domain.limits import CLOCK_SKEW_S
-from tests.aws.key_services import ROOT_KEY_ID, SECRET_ID, TIMED_OUT, FakeKMS, FakeSecretsManager, refusal
-from tests.conformance.builders import StillClock
+from moneta.domain.limits import ROTATION_LEAD_S, ROTATION_OVERLAP_S, SIGNING_PERIOD_S
+from tests.aws.key_services import ROOT_KEY_ID, SECRET_ID, TIMED_OUT, FakeKMS, refusal
 from tests.http.api_server import serving
+from tests.key_desks import DeskOnAWS, kid
 from tests.signing_examples import HUB, key_of
 
 MESSAGE = b"what is signed"
 
 
-class Desk:
-    """An operator's desk: the services, a clock, and what runs on them."""
-
-    def __init__(self):
-        self.clock, self.secrets, self.kms = StillClock(), FakeSecretsManager(), FakeKMS()
-        self.secret = HubSecret(self.secrets, SECRET_ID)
-
-    @property
-    def now(self):
-        return self.clock.now_ms() // 1000
-
-    @property
-    def custody(self):
-        return KeyCustody(secret=self.secret, root=KMSRootKey(self.kms, ROOT_KEY_ID))
-
-    def begin(self):
-        return self.custody.make_first(base_url=HUB, now=self.now).key
-
-    def rotate(self, **how):
-        return self.custody.rotate(now=self.now, **how).key
-
-    def process(self):
-        """What a new process has: the signer and the sealer on a cache of their own."""
-        keys = CachedKeys(self.secret, self.clock)
-        return SecretsManagerSigner(keys, self.clock), SecretsManagerSealer(keys)
-
-    def signer(self):
-        return self.process()[0]
-
-    def text(self):
-        return self.secrets.versions[self.secrets.current]
-
-
 @pytest.fixture
 def desk():
-    return Desk()
-
-
-def kid(signer):
-    return signer.current().public.key_id
+    return DeskOnAWS()
 
 
 # The first keys.
@@ -177,7 +134,7 @@ def test_a_certificate_is_good_for_the_keys_period_alone(desk, tmp_path, shift):
 
 def test_a_certificate_of_another_root_is_not_good(desk, tmp_path):
     leaf, _ = desk.begin().certificates
-    _, root = Desk().begin().certificates
+    _, root = DeskOnAWS().begin().certificates
     assert not verified_by_openssl(tmp_path, [leaf, root], at=desk.now + 1)[0]
 
 
@@ -221,20 +178,6 @@ def test_a_key_is_certified_for_the_hub_of_the_key_before_it_unless_it_is_told_o
 # Rotation.
 
 
-def test_a_next_key_is_published_before_it_signs_and_the_one_before_it_stays(desk):
-    old = desk.begin()
-    desk.clock.moment += 1_000_000
-    signer = desk.signer()
-    new = desk.rotate()
-    assert new.not_before == desk.now + ROTATION_LEAD_S
-    desk.clock.moment += SECRET_LIFETIME_S * 1000
-    assert kid(signer) == old.public.key_id
-    assert [one.public.key_id for one in signer.published()] == [old.public.key_id, new.public.key_id]
-    desk.clock.moment = new.not_before * 1000
-    assert kid(signer) == new.public.key_id
-    assert [one.public.key_id for one in signer.published()] == [new.public.key_id, old.public.key_id]
-
-
 def test_a_process_that_remembers_the_old_key_signs_with_it_until_it_reads_again(desk):
     """Rotations are made at the moment when each process has remembered the longest, and the least."""
     old = desk.begin()
@@ -271,21 +214,6 @@ def test_whatever_is_signed_around_a_rotation_is_verified_by_whoever_asks_at_tha
     assert len(signed_by) == 2
 
 
-def test_times_of_a_rotation_fit_together():
-    """What a process or a partner may have remembered is over before a new key signs, and before an old one ends."""
-    assert ROTATION_LEAD_S > SECRET_STALE_S_MAX + SECRET_LIFETIME_S + KEYS_KEPT_S + CLOCK_SKEW_S
-    assert ROTATION_OVERLAP_S > SECRET_STALE_S_MAX + SECRET_LIFETIME_S + CLOCK_SKEW_S
-
-
-def test_a_rotation_that_is_run_again_makes_no_second_key(desk):
-    desk.begin()
-    new = desk.rotate()
-    again = desk.custody.rotate(now=desk.now + 60)
-    assert (again.key, again.is_new) == (new, False)
-    desk.clock.moment = new.not_before * 1000
-    assert desk.custody.rotate(now=desk.now).is_new
-
-
 def test_a_rotation_that_broke_off_has_changed_nothing(desk):
     old = desk.begin()
     before = desk.text()
@@ -307,39 +235,6 @@ def test_of_two_who_rotate_at_once_one_wins_and_the_other_is_told(desk):
     with pytest.raises(StoreUnavailableError, match="run it again"):
         slow.rotate(now=desk.now)
     assert [one.public.key_id for one in desk.signer().published()][1] == new.public.key_id
-
-
-def test_the_private_half_of_a_key_that_is_over_leaves_the_secret_and_its_public_half_stays(desk):
-    keys = [desk.begin()]
-    for _ in range(3):
-        desk.clock.moment = (keys[-1].not_before + 1) * 1000
-        keys.append(desk.rotate())
-    entries = json.loads(desk.text())["signing_keys"]
-    assert [one["jwk"]["kid"] for one in entries] == [key.public.key_id for key in reversed(keys)]
-    assert ["private_key" in one for one in entries] == [True, True, False, False]
-
-
-def test_a_compromised_key_is_revoked_and_replaced_at_once(desk):
-    old = desk.begin()
-    waiting = desk.rotate()
-    new = desk.rotate(is_compromised=True)
-    signer = desk.signer()
-    assert kid(signer) == new.public.key_id
-    assert new.not_before == desk.now
-    revoked = {one.public.key_id: one.revoked_at for one in signer.published()}
-    assert revoked == {new.public.key_id: None, waiting.public.key_id: desk.now, old.public.key_id: desk.now}
-    assert ["private_key" in one for one in json.loads(desk.text())["signing_keys"]] == [True, False, False]
-
-
-def test_a_hub_whose_key_has_expired_signs_again_at_once_after_a_rotation(desk):
-    old = desk.begin()
-    signer = desk.signer()
-    desk.clock.moment = old.expires_at * 1000
-    with pytest.raises(MisconfiguredError, match="expired; moneta aws rotate-key"):
-        signer.current()
-    new = desk.rotate()
-    assert new.not_before == desk.now
-    assert kid(desk.signer()) == new.public.key_id
 
 
 def test_a_secret_has_room_for_a_key_a_year_for_thirty_years(desk):
@@ -444,11 +339,11 @@ def in_place_of_keys(text):
 
 
 def others_certificates(desk):
-    changed_key(x5c=[base64.b64encode(one).decode() for one in Desk().begin().certificates])(desk)
+    changed_key(x5c=[base64.b64encode(one).decode() for one in DeskOnAWS().begin().certificates])(desk)
 
 
 def unrelated_root(desk):
-    own, other = json.loads(desk.text())["signing_keys"][0]["x5c"], Desk().begin().certificates[-1]
+    own, other = json.loads(desk.text())["signing_keys"][0]["x5c"], DeskOnAWS().begin().certificates[-1]
     changed_key(x5c=[own[0], base64.b64encode(other).decode()])(desk)
 
 
@@ -511,7 +406,7 @@ def test_certificates_that_do_not_lead_from_the_key_to_a_root_are_refused(desk, 
     desk.begin()
     change(desk)
     with pytest.raises(MisconfiguredError, match=said):
-        check_chain(desk.secret.read().keys.published[0])
+        check_chain(desk.secret.read().keys.signing_keys.published[0])
     with pytest.raises(MisconfiguredError, match=said):
         desk.rotate()
 
@@ -561,8 +456,10 @@ def test_the_root_key_only_signs(desk):
 def test_no_value_shows_a_private_key(desk):
     desk.begin()
     read = desk.secret.read()
-    [private] = read.keys.private.values()
+    [private] = read.keys.signing_keys.private.values()
     pem = private.to_pem().decode().splitlines()[1]
     document = msgspec.json.decode(desk.text(), type=hub_secret._Document)
     assert pem in desk.text()
-    assert not any(pem in repr(one) for one in (read, read.keys, document, document.signing_keys, private))
+    assert not any(
+        pem in repr(one) for one in (read, read.keys, read.keys.signing_keys, document, document.signing_keys, private)
+    )

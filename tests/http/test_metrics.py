@@ -1,6 +1,7 @@
 """``GET /metrics``: figures of every process, put together; bounded, cheap, and of nobody in particular."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -14,6 +15,7 @@ from moneta.entrypoints.telemetry.figures import Figure, Figures
 from moneta.entrypoints.telemetry.metrics import METRICS, Kind, Source
 from moneta.entrypoints.telemetry.snapshots import SnapshotFile, measure_process
 from tests.hub import MO, PUBLISHER, make_hub
+from tests.key_desks import DeskOfFiles
 
 
 @pytest.fixture
@@ -153,3 +155,22 @@ def test_no_label_could_name_a_party():
         "version",
     }
     assert {one.kind for one in METRICS} == set(Kind)
+
+
+def test_a_key_that_is_followed_by_another_does_not_look_as_if_it_ended_soon(test_hub, tmp_path):
+    folder = tmp_path / "keys"
+    folder.mkdir()
+    desk = DeskOfFiles(folder)
+    first = desk.begin()
+    second = desk.rotate()
+    hub = replace(test_hub.hub, signer=desk.signer())
+
+    def key_figures():
+        samples = shown(hub, tmp_path)
+        return tuple(samples[f"moneta_signing_key_{name}_timestamp_seconds", ()] for name in ("not_before", "expires"))
+
+    assert key_figures() == (first.not_before, second.expires_at)
+    desk.clock.moment = second.not_before * 1000
+    assert key_figures() == (second.not_before, second.expires_at)
+    third = desk.rotate(is_compromised=True)
+    assert key_figures() == (third.not_before, third.expires_at)

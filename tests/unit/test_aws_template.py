@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from moneta.adapters.aws.dynamodb import Table
 from moneta.adapters.aws.lifetimes import FORGET_AT
 from moneta.adapters.aws.tables import table_definition
-from moneta.domain.limits import PROCESS_TRIES_MAX
+from moneta.domain.limits import AUTHORIZATION_KEPT_S_MAX, PROCESS_TRIES_MAX
 from moneta.entrypoints.telemetry.metrics import METRICS
 from moneta.settings import AWS_VARIABLES, Settings
 
@@ -181,6 +181,11 @@ def test_each_alarm_has_an_entry_in_the_runbook(name):
 
 def test_the_runbook_has_an_entry_of_no_other_alarm():
     assert len(re.findall(r"^### Alarm: ", GUIDE, re.MULTILINE)) == len(ALARMS)
+
+
+def test_the_gateway_remembers_a_token_for_no_longer_than_a_revoked_key_may_count():
+    parameter = TEMPLATE["Parameters"]["AuthorizerCacheSeconds"]
+    assert (parameter["Default"], parameter["MaxValue"]) == (0, AUTHORIZATION_KEPT_S_MAX)
 
 
 def test_every_parameter_is_explained_in_the_guide():

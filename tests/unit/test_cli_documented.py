@@ -21,6 +21,7 @@ ASKED_FOR = {
     "moneta token",
     "moneta identity add",
     "moneta migrate",
+    "moneta rotate-key",
     "moneta retention",
     "moneta backup",
     "moneta backup verify",

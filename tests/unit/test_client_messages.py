@@ -21,6 +21,7 @@ from moneta.client import (
 from moneta.client.errors import HubUnreachableError
 from moneta.client.messages import MESSAGE_BYTES_MAX
 from moneta.client.trust import KEY_SETS_KEPT_MAX
+from moneta.domain.limits import KEYS_KEPT_S
 from moneta.signing import base64url, webhooks
 from tests import client_world as world
 from tests.client_world import HUB, KEYS, MO, MO_ID, NOW, PUBLISHER_ID, SECRET, FakeHub
@@ -695,3 +696,38 @@ def test_no_more_key_sets_are_kept_than_the_limit():
     ring.party_key((Role.MO,), "1", KEYS["mo"].public.key_id)
     ring.party_key((Role.MO,), "0", KEYS["mo"].public.key_id)
     assert hub.asked == ["/organizations/mo/0/jwks"]
+
+
+class AgeingHub(FakeHub):
+    """A hub whose answers take ``takes_s``, by the clock of whoever asks."""
+
+    def __init__(self, clock, takes_s):
+        super().__init__()
+        self.clock, self.takes_s = clock, takes_s
+
+    def fetch(self, path):
+        self.clock.now += self.takes_s
+        return super().fetch(path)
+
+
+# fmt: off
+AGES = {
+    # the answer takes, and then so long: are the keys still believed?
+    "young":                   (0,  KEYS_KEPT_S - 1,  True),
+    "old":                     (0,  KEYS_KEPT_S,      False),
+    "old since it was asked":  (20, KEYS_KEPT_S - 20, False),
+    "the clock was set back":  (0,  -1,               False),
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("case", AGES)
+def test_keys_are_believed_for_a_minute_from_when_they_were_asked_for(case):
+    takes_s, later_s, is_believed = AGES[case]
+    clock = world.Clock()
+    hub = AgeingHub(clock, takes_s)
+    ring = Keyring(hub.fetch, clock=clock)
+    ring.hub_key(KEYS["hub"].public.key_id)
+    clock.now += later_s
+    ring.hub_key(KEYS["hub"].public.key_id)
+    assert len(hub.asked) == (1 if is_believed else 2)

@@ -8,24 +8,37 @@ import pytest
 
 from moneta.adapters.embedded.keyfiles import (
     SEALING_KEY_FILE,
-    SIGNING_KEYS_FILE,
     FileSealer,
-    FileSigner,
     KeyFileError,
     read_private_file,
+    replace_private_file,
     write_private_file,
 )
+from moneta.adapters.embedded.signing_key_files import (
+    SIGNING_KEYS_FILE,
+    SigningKeyFiles,
+    make_first_key,
+    rotate_key,
+)
+from moneta.adapters.signing_keys import RotatingSigner
 from moneta.adapters.system import SystemClock, SystemRandomness
 from moneta.application.ports import PublishedKey
 from moneta.domain.identifiers import is_uuid4
+from moneta.domain.limits import SIGNING_PERIOD_S
 from moneta.signing.keys import generate
 
-PERIOD = {"not_before": 1_795_000_000, "expires_at": 1_800_000_000}
+BEGIN = 1_795_000_000
+PERIOD = {"not_before": BEGIN, "expires_at": BEGIN + SIGNING_PERIOD_S}
+
+
+def signer_on(folder):
+    return RotatingSigner(SigningKeyFiles(folder, SystemClock()).now, SystemClock())
 
 
 @pytest.fixture
 def signer(tmp_path):
-    return FileSigner.create(tmp_path, **PERIOD)
+    make_first_key(tmp_path, now=BEGIN)
+    return signer_on(tmp_path)
 
 
 def pem_of(folder):
@@ -52,6 +65,14 @@ def test_a_private_file_is_never_overwritten(tmp_path):
         write_private_file(tmp_path / "key", b"second")
     assert read_private_file(tmp_path / "key") == b"first"
     assert [one.name for one in tmp_path.iterdir()] == ["key"]
+
+
+def test_a_list_takes_the_place_of_another_whole_and_its_owners_alone(tmp_path):
+    path = tmp_path / "list"
+    for content in (b"first", b"second"):
+        replace_private_file(path, content)
+        assert (stat.S_IMODE(path.stat().st_mode), read_private_file(path)) == (0o600, content)
+    assert [one.name for one in tmp_path.iterdir()] == ["list"]
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644, 0o601, 0o777], ids=oct)
@@ -103,7 +124,7 @@ def test_the_key_is_published_with_its_period(signer):
 
 
 def test_the_same_key_is_opened_again(signer, tmp_path):
-    opened = FileSigner(tmp_path)
+    opened = signer_on(tmp_path)
     assert (opened.current().public.key_id, opened.published()) == (signer.current().public.key_id, signer.published())
     opened.current().public.verify(opened.current().sign(b"message"), b"message", algorithm="ES256")
 
@@ -115,9 +136,8 @@ def test_the_private_half_is_pkcs8_in_a_file_named_by_its_kid(signer, tmp_path):
 
 
 def test_a_signing_key_is_made_once(signer, tmp_path):
-    with pytest.raises(FileExistsError):
-        FileSigner.create(tmp_path, **PERIOD)
-    assert FileSigner(tmp_path).current().public.key_id == signer.current().public.key_id
+    make_first_key(tmp_path, now=BEGIN + 1)
+    assert signer_on(tmp_path).current().public.key_id == signer.current().public.key_id
 
 
 def test_retired_keys_stay_published_without_their_private_half(signer, tmp_path):
@@ -126,7 +146,7 @@ def test_retired_keys_stay_published_without_their_private_half(signer, tmp_path
     entries = json.loads(path.read_bytes())
     entries.append({"jwk": dict(old.jwk), "nbf": 1_700_000_000, "exp": 1_750_000_000, "revoked_at": 1_740_000_000})
     path.write_bytes(json.dumps(entries).encode())
-    assert [(key.public.key_id, key.revoked_at) for key in FileSigner(tmp_path).published()] == [
+    assert [(key.public.key_id, key.revoked_at) for key in signer_on(tmp_path).published()] == [
         (signer.current().public.key_id, None),
         (old.key_id, 1_740_000_000),
     ]
@@ -136,19 +156,19 @@ def test_retired_keys_stay_published_without_their_private_half(signer, tmp_path
 def test_a_list_of_keys_that_is_none_is_refused(signer, tmp_path, content):
     (tmp_path / SIGNING_KEYS_FILE).write_bytes(content)
     with pytest.raises(KeyFileError, match=SIGNING_KEYS_FILE):
-        FileSigner(tmp_path)
+        signer_on(tmp_path)
 
 
 def test_a_private_key_that_is_not_the_published_one_is_refused(signer, tmp_path):
     pem_of(tmp_path).write_bytes(generate("ES256").to_pem())
     with pytest.raises(KeyFileError, match=f"expected the key {signer.current().public.key_id}"):
-        FileSigner(tmp_path)
+        signer_on(tmp_path)
 
 
 def test_a_pem_that_holds_no_key_is_refused(signer, tmp_path):
     pem_of(tmp_path).write_bytes(b"-----BEGIN NOTHING-----")
     with pytest.raises(KeyFileError, match="not an unencrypted private key"):
-        FileSigner(tmp_path)
+        signer_on(tmp_path)
 
 
 @pytest.mark.parametrize("name", [SIGNING_KEYS_FILE, "signing-*.pem"])
@@ -156,12 +176,47 @@ def test_a_signing_key_that_others_could_read_is_refused(signer, tmp_path, name)
     (path,) = tmp_path.glob(name)
     path.chmod(0o644)
     with pytest.raises(KeyFileError, match="expected mode 0600"):
-        FileSigner(tmp_path)
+        signer_on(tmp_path)
 
 
 def test_without_a_signing_key_there_is_no_signer(tmp_path):
     with pytest.raises(KeyFileError, match=SIGNING_KEYS_FILE):
-        FileSigner(tmp_path)
+        signer_on(tmp_path)
+
+
+def test_a_running_process_takes_a_rotation_up_and_what_was_compromised_signs_no_more(signer, tmp_path):
+    now = SystemClock().now_ms() // 1000
+    old = signer.current().public.key_id
+    waiting = rotate_key(tmp_path, now=now, is_compromised=False).key.public.key_id
+    assert [one.public.key_id for one in signer.published()] == [old, waiting]
+    new = rotate_key(tmp_path, now=now, is_compromised=True).key.public.key_id
+    assert [one.public.key_id for one in signer.published()] == [new, waiting, old]
+    assert signer.current().public.key_id == new
+
+
+def test_a_running_process_whose_list_can_not_be_read_signs_nothing_and_goes_on_when_it_can(signer, tmp_path):
+    path = tmp_path / SIGNING_KEYS_FILE
+    path.rename(tmp_path / "away")
+    for use in (signer.current, signer.published):
+        with pytest.raises(KeyFileError, match="can't be opened"):
+            use()
+    (tmp_path / "away").rename(path)
+    signer.current()
+
+
+def test_a_list_is_read_once_however_often_is_signed(signer, tmp_path):
+    pem_of(tmp_path).unlink()
+    for _ in range(3):
+        signer.current().sign(b"message")
+
+
+def test_a_rotation_without_the_key_that_signs_changes_nothing(signer, tmp_path):
+    pem_of(tmp_path).rename(tmp_path / "away")
+    before = (tmp_path / SIGNING_KEYS_FILE).read_bytes()
+    with pytest.raises(KeyFileError, match=f"signing-{signer.current().public.key_id}"):
+        rotate_key(tmp_path, now=BEGIN + 1, is_compromised=False)
+    assert (tmp_path / SIGNING_KEYS_FILE).read_bytes() == before
+    assert not list(tmp_path.glob("signing-*.pem"))
 
 
 # The sealing key.

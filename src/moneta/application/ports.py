@@ -720,9 +720,11 @@ class DirectoryConflictError(Exception):
 
 
 class DirectoryStore(Protocol):
-    """The directory. What it reads is exact on the embedded store, and at most 60 s old anywhere.
+    """The directory. What it reads is at most ``DIRECTORY_KEPT_S`` old, which is nothing: exact, in either adapter.
 
-    An adapter may cache; ``is_fresh`` reads past its cache, for calls that change keys, status, webhook or secret.
+    Whoever asks may remember for the whole of ``REVOCATION_S_MAX``, so there is no time left for a cache that another
+    process's change does not drop. ``is_fresh`` says which reads must be exact even if that is changed: those of calls
+    that change keys, status, webhook or secret.
     """
 
     def registry_position(self) -> RegistrySeq:

@@ -9,6 +9,7 @@ For each event of a batch:
 5. Make the step: what was added, the log lines, the leaf, and at an end the receipt; and what it does (``effects``).
 6. Commit all of it together, if the contract is still at the revision that was read, and the directory as well.
 7. A conflict is judged anew, against what is there now.
+8. So is what a process that stood still for long has judged: a key may have been revoked meanwhile.
 
 Events on one contract are taken one after the other, in rounds; order comes from signatures and revisions, never from
 the queue. Doing any of it twice changes nothing.
@@ -62,7 +63,7 @@ from moneta.domain.identifiers import (
     UnixMillis,
 )
 from moneta.domain.keys import RegisteredKey
-from moneta.domain.limits import PROCESS_ROUNDS_MAX
+from moneta.domain.limits import JUDGEMENT_AGE_S_MAX, PROCESS_ROUNDS_MAX
 from moneta.domain.mpasses import MPass
 from moneta.domain.organizations import Organization
 from moneta.domain.templates import Role, Template, TemplateRecord
@@ -111,6 +112,8 @@ def _process_round(hub: Hub, events: Sequence[QueuedEvent]) -> list[QueuedEvent]
     read = [(event, _read(event)) for event in events]  # (1)
     batch = _read_batch(hub, read)  # (2)
     changes = [_change(hub, event, message, batch) for event, message in read]  # (3) to (5)
+    if hub.clock.now_ms() - batch.now > JUDGEMENT_AGE_S_MAX * 1000:  # (8)
+        return list(events)
     outcomes = hub.contracts.commit(changes)  # (6)
     hub.observer.committed(events, changes, outcomes)
     return [event for event, outcome in zip(events, outcomes, strict=True) if outcome is Committed.CONFLICT]  # (7)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from moneta.adapters.signing_keys import RotatingSigner
 from moneta.adapters.system import SystemClock, SystemRandomness
 from moneta.application.ports import (
     UNOBSERVED,
@@ -63,12 +64,13 @@ def embedded(settings: Settings, *, observer: Observer = UNOBSERVED) -> Iterator
         FileNotFoundError: There is no store in the data directory.
         KeyFileError: A key file is missing, or open to others.
     """
-    from moneta.adapters.embedded import keyfiles, store  # noqa: PLC0415  # see the module's docstring
+    from moneta.adapters.embedded import keyfiles, signing_key_files, store  # noqa: PLC0415  # see the module's docstring
 
     clock = SystemClock()
     made = store.EmbeddedStore.open(settings.data_dir, clock=clock, observer=observer)
     try:
-        base_url, signer = settings.base_url or made.base_url, keyfiles.FileSigner(settings.data_dir)
+        base_url = settings.base_url or made.base_url
+        signer = RotatingSigner(signing_key_files.SigningKeyFiles(settings.data_dir, clock).now, clock)
         sealer = keyfiles.FileSealer(settings.data_dir)
         hub = _hub(settings, made, clock, observer, base_url=base_url, signer=signer, sealer=sealer)
         yield replace(hub, checkers=made.checkers)
@@ -105,7 +107,7 @@ def aws(settings: Settings, *, observer: Observer = UNOBSERVED, announces: bool)
         made = store.DynamoDBStore.on(clients.of("dynamodb"), clients.of("sqs"), names, clock, settings.retention)
         closing.callback(made.close)
         keys = hub_secret.CachedKeys(hub_secret.HubSecret(clients.of("secretsmanager"), settings.aws.secret_id), clock)
-        signer, sealer = hub_secret.SecretsManagerSigner(keys, clock), hub_secret.SecretsManagerSealer(keys)
+        signer, sealer = RotatingSigner(keys.signing_keys, clock), hub_secret.SecretsManagerSealer(keys)
         hub = _hub(settings, made, clock, observer, base_url=settings.base_url, signer=signer, sealer=sealer)
         yield Serverless(
             hub=replace(hub, checkers=settings.checkers),

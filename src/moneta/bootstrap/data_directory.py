@@ -4,28 +4,32 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
-from moneta.adapters.embedded import backup, examination, keyfiles, store
+from moneta.adapters.embedded import backup, examination, keyfiles, signing_key_files, store
 from moneta.adapters.embedded.backup import Manifest
 from moneta.adapters.embedded.progress import OnProgress
+from moneta.adapters.signing_keys import Rotation
 from moneta.adapters.system import SystemClock
 from moneta.domain.identifiers import UnixSeconds
 from moneta.signing.keys import PrivateKey, generate, load_pem
 
 IDENTITIES_DIR: Final = "identities"
-SIGNING_PERIOD_S: Final = 366 * 24 * 3600
 
 
 def create_embedded(data_dir: Path, *, base_url: str, checkers: int = 1) -> None:
     """Make the keys and the store of a new hub, those that are not there yet: what broke off can be run again."""
     clock = SystemClock()
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    now = UnixSeconds(clock.now_ms() // 1000)
-    if not (data_dir / keyfiles.SIGNING_KEYS_FILE).exists():
-        keyfiles.FileSigner.create(data_dir, not_before=now, expires_at=UnixSeconds(now + SIGNING_PERIOD_S))
+    signing_key_files.make_first_key(data_dir, now=UnixSeconds(clock.now_ms() // 1000))
     if not (data_dir / keyfiles.SEALING_KEY_FILE).exists():
         keyfiles.FileSealer.create(data_dir)
     with suppress(FileExistsError):
         store.EmbeddedStore.create(data_dir, base_url=base_url, clock=clock, checkers=checkers).close()
+
+
+def rotate_key(data_dir: Path, *, is_compromised: bool) -> Rotation:
+    """Make the next signing key of a hub that may be running. See ``signing_key_files.rotate_key``."""
+    now = UnixSeconds(SystemClock().now_ms() // 1000)
+    return signing_key_files.rotate_key(data_dir, now=now, is_compromised=is_compromised)
 
 
 def stored_base_url(data_dir: Path) -> str:

@@ -10,9 +10,10 @@ from moneta.adapters.aws import store_check
 from moneta.adapters.aws.certificates import KMSRootKey, check_chain
 from moneta.adapters.aws.clients import Clients, call, is_on_this_machine
 from moneta.adapters.aws.hub_secret import HubSecret
-from moneta.adapters.aws.key_rotation import KeyCustody, Rotation
+from moneta.adapters.aws.key_rotation import KeyCustody
 from moneta.adapters.aws.local_resources import make_resources
 from moneta.adapters.embedded.keyfiles import read_private_file, write_private_file
+from moneta.adapters.signing_keys import Rotation
 from moneta.adapters.system import SystemClock
 from moneta.domain.errors import MisconfiguredError
 from moneta.domain.identifiers import UnixSeconds
@@ -70,7 +71,9 @@ def check(aws: AwsSettings, *, has_keys: bool = True) -> None:
         store_check.check_tables(clients.of("dynamodb"), aws.table_prefix)
         store_check.check_queues(clients.of("sqs"), (aws.events_queue_url, aws.webhooks_queue_url))
         if has_keys:
-            check_chain(HubSecret(clients.of("secretsmanager"), aws.secret_id).read().keys.signing(_now()))
+            check_chain(
+                HubSecret(clients.of("secretsmanager"), aws.secret_id).read().keys.signing_keys.signing_at(_now())
+            )
 
 
 def make_keys(aws: AwsSettings, *, base_url: str) -> Rotation:

@@ -18,11 +18,10 @@ from moneta.client.errors import HubProblemError, HubUnreachableError, KeysUnava
 from moneta.domain.errors import Refused
 from moneta.domain.identifiers import OrganizationId, UnixSeconds
 from moneta.domain.ijson import Value
-from moneta.domain.limits import CLOCK_SKEW_S
+from moneta.domain.limits import CLOCK_SKEW_S, KEYS_KEPT_S
 from moneta.domain.templates import Role
 from moneta.signing.keys import MEMBERS_OF, PublicKey, parse_public_jwk
 
-KEYS_KEPT_S: Final = 60
 KEYS_ASKED_AGAIN_S: Final = 2
 KEY_SETS_KEPT_MAX: Final = 1_000
 KEYS_READ_MAX: Final = 1_000
@@ -77,7 +76,7 @@ class TrustedKey:
 @dataclass(frozen=True, slots=True)
 class _KeySet:
     keys: Mapping[str, TrustedKey]
-    fetched_at: UnixSeconds
+    asked_at: UnixSeconds
 
 
 class Keyring:
@@ -130,18 +129,22 @@ class Keyring:
     def _find(self, path: str, key_id: str) -> TrustedKey:
         with self._lock:
             kept = self._sets.get(path)
-            age_s = self._clock() - kept.fetched_at if kept is not None else KEYS_KEPT_S
-        if kept is None or age_s >= KEYS_KEPT_S or (key_id not in kept.keys and age_s >= KEYS_ASKED_AGAIN_S):
+            age_s = self._clock() - kept.asked_at if kept is not None else KEYS_KEPT_S
+        # A clock that was set back makes what is kept older than it looks, not younger.
+        is_young = 0 <= age_s < KEYS_KEPT_S
+        if kept is None or not is_young or (key_id not in kept.keys and age_s >= KEYS_ASKED_AGAIN_S):
             kept = self._fetch_set(path)
         return _of(kept.keys, key_id, path)
 
     def _fetch_set(self, path: str) -> _KeySet:
         # Outside the lock: a slow hub must not hold up the contracts whose keys are known.
+        # Its age begins with the question: what the hub has told may have been revoked while it was on its way.
+        asked_at = self._clock()
         try:
             document = self._fetch(path)
         except (HubUnreachableError, HubProblemError) as error:
             raise KeysUnavailableError(f"{path}: {error}") from error
-        fetched = _KeySet(parse_key_set(document), self._clock())
+        fetched = _KeySet(parse_key_set(document), asked_at)
         with self._lock:
             self._sets[path] = fetched
             self._sets.move_to_end(path)

@@ -80,6 +80,15 @@ SECRET_OVERLAP_S_MAX:        Final = 24 * 3600
 EXPIRES_IN_S_MAX:            Final = 10 * 366 * 24 * 3600
 EXPIRY_GRACE_S:              Final = 2
 WEBHOOK_AGE_S_MAX:           Final = 300
+SIGNING_PERIOD_S:            Final = 366 * 24 * 3600
+ROTATION_LEAD_S:             Final = 7_200
+ROTATION_OVERLAP_S:          Final = 7_200
+
+REVOCATION_S_MAX:            Final = 60
+KEYS_KEPT_S:                 Final = 60
+AUTHORIZATION_KEPT_S_MAX:    Final = 60
+DIRECTORY_KEPT_S:            Final = 0
+JUDGEMENT_AGE_S_MAX:         Final = 30
 
 INGEST_BATCH_MAX:            Final = 256
 PROCESS_BATCH_MAX:           Final = 128

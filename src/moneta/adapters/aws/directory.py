@@ -1,7 +1,7 @@
 """The directory: one table of few and small items, read consistently, changed by transactions.
 
-Every read here is fresh. A cache, which the port allows, belongs to a function's instance and comes with it; reading
-a batch's directory takes a handful of calls whatever the size of the batch.
+Every read here is fresh: a function's instance could not tell when another changed what it remembers, and reading a
+batch's directory takes a handful of calls whatever the size of the batch.
 """
 
 import uuid

@@ -7,14 +7,12 @@ The rules:
    or will; the sealing key.
 2. A process keeps what it read for ``SECRET_LIFETIME_S``. While the service is away, it goes on with what it has for
    ``SECRET_STALE_S_MAX``; but a secret that was deleted, or that it may not read any more, is missed at once.
-3. The key that signs is the newest whose period has begun. A new one is published ``ROTATION_LEAD_S`` before that, when
-   every process and every partner has seen it; the one before it stays good for ``ROTATION_OVERLAP_S`` after.
+3. Which key signs, and when the next one does, is ``signing_keys``'s to say.
 4. Certificates are passed on as they are: whoever makes keys and starts hubs looks at them (``certificates``), for the
    libraries that read them would cost each function's start 40 ms.
 5. Nothing here shows a private key: no ``repr``, no error, no log.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Annotated, Any, Final, Literal
@@ -25,46 +23,27 @@ from typing_extensions import override
 
 from moneta.adapters.aws.clients import call
 from moneta.adapters.sealing import SEALING_KEY_BYTES, AESGCMSealer
+from moneta.adapters.signing_keys import KeyEntry, SigningKeys, entry_of, published_of
 from moneta.application.ports import Clock, PublishedKey
 from moneta.domain.errors import MisconfiguredError, StoreUnavailableError, WeakKeyError
-from moneta.domain.identifiers import KeyId, UnixMillis, UnixSeconds
-from moneta.signing.keys import PrivateKey, load_pem, parse_public_jwk
+from moneta.domain.identifiers import UnixMillis
+from moneta.signing.keys import PrivateKey, load_pem
 
 SECRET_LIFETIME_S: Final = 300
 SECRET_STALE_S_MAX: Final = 3_600
 SECRET_RETRY_S: Final = 10
 SECRET_BYTES_MAX: Final = 65_536
 """Secrets Manager's own limit: about forty keys."""
-ROTATION_LEAD_S: Final = 7_200
-ROTATION_OVERLAP_S: Final = 7_200
 
 _HAS_NO_VALUE: Final = "it has no value yet; moneta aws init gives it one"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class HubKeys:
-    """What the secret holds. ``published``: the newest first; ``private``: of some of them, the newest among them."""
+    """What the secret holds."""
 
-    published: tuple[PublishedKey, ...]
-    private: Mapping[KeyId, PrivateKey]
+    signing_keys: SigningKeys
     sealing_key: bytes
-
-    def signing(self, now: UnixSeconds) -> PublishedKey:
-        """Return the key that signs now: the newest whose period has begun.
-
-        Raises:
-            MisconfiguredError: None can sign any more.
-        """
-        usable = [one for one in self.published if one.public.key_id in self.private and one.revoked_at is None]
-        begun = [one for one in usable if one.not_before <= now] or usable[-1:]  # a clock that is a little behind
-        if not begun or begun[0].expires_at <= now:
-            raise MisconfiguredError("Moneta's signing key has expired; moneta aws rotate-key makes a new one")
-        return begun[0]
-
-    def in_order(self, now: UnixSeconds) -> Sequence[PublishedKey]:
-        """Return every key, the one that signs now first."""
-        current = self.signing(now)
-        return [current, *(one for one in self.published if one is not current)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -78,26 +57,21 @@ class SecretVersion:
 # The document.
 
 
-class _KeyEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One key. ``x5c``: its certificates, each in base64, as the JWKS shows them; ``private_key``: PKCS #8 in PEM."""
+class _SecretEntry(KeyEntry, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """One key of the secret. ``private_key``: PKCS #8 in PEM."""
 
-    jwk: dict[str, str]
-    nbf: UnixSeconds
-    exp: UnixSeconds
-    x5c: tuple[bytes, ...]
-    revoked_at: UnixSeconds | None = None
     private_key: str | None = None
 
     @override
     def __repr__(self) -> str:
-        return "_KeyEntry(...)"
+        return "_SecretEntry(...)"
 
 
 class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole secret; ``sealing_key`` in base64."""
 
     format: Literal[1]
-    signing_keys: Annotated[tuple[_KeyEntry, ...], msgspec.Meta(min_length=1)]
+    signing_keys: Annotated[tuple[_SecretEntry, ...], msgspec.Meta(min_length=1)]
     sealing_key: bytes
 
     @override
@@ -107,7 +81,7 @@ class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def encode_keys(keys: HubKeys) -> str:
     """Return the JSON that ``decode_keys`` reads."""
-    entries = [_entry(one, keys.private.get(KeyId(one.public.key_id))) for one in keys.published]
+    entries = [_entry(one, keys.signing_keys.private.get(one.public.key_id)) for one in keys.signing_keys.published]
     document = _Document(format=1, signing_keys=tuple(entries), sealing_key=keys.sealing_key)
     return msgspec.json.encode(document).decode("ascii")
 
@@ -120,7 +94,7 @@ def decode_keys(text: str, what: str) -> HubKeys:
     """
     try:
         document = msgspec.json.decode(text, type=_Document)
-        published = tuple(_published(entry) for entry in document.signing_keys)
+        published = tuple(published_of(entry) for entry in document.signing_keys)
         private = {
             one.public.key_id: _private(entry.private_key, one)
             for entry, one in zip(document.signing_keys, published, strict=True)
@@ -130,28 +104,12 @@ def decode_keys(text: str, what: str) -> HubKeys:
         raise MisconfiguredError(f"{what}: not a hub's keys: {error}") from error
     if len(document.sealing_key) != SEALING_KEY_BYTES:
         raise MisconfiguredError(f"{what}: not a hub's keys: expected a sealing key of {SEALING_KEY_BYTES} bytes")
-    return HubKeys(published=published, private=private, sealing_key=document.sealing_key)
+    return HubKeys(signing_keys=SigningKeys(published=published, private=private), sealing_key=document.sealing_key)
 
 
-def _entry(key: PublishedKey, private: PrivateKey | None) -> _KeyEntry:
-    return _KeyEntry(
-        jwk=dict(key.public.jwk),
-        nbf=key.not_before,
-        exp=key.expires_at,
-        x5c=key.certificates,
-        revoked_at=key.revoked_at,
-        private_key=None if private is None else private.to_pem().decode("ascii"),
-    )
-
-
-def _published(entry: _KeyEntry) -> PublishedKey:
-    return PublishedKey(
-        public=parse_public_jwk(dict(entry.jwk)),
-        not_before=entry.nbf,
-        expires_at=entry.exp,
-        revoked_at=entry.revoked_at,
-        certificates=entry.x5c,
-    )
+def _entry(key: PublishedKey, private: PrivateKey | None) -> _SecretEntry:
+    pem = None if private is None else private.to_pem().decode("ascii")
+    return _SecretEntry(**msgspec.structs.asdict(entry_of(key)), private_key=pem)
 
 
 def _private(pem: str, key: PublishedKey) -> PrivateKey:
@@ -255,6 +213,10 @@ class CachedKeys:
                 self._keys = self._read(now)
             return self._keys
 
+    def signing_keys(self) -> SigningKeys:
+        """Return those that sign. See ``now``."""
+        return self.now().signing_keys
+
     def _read(self, now: UnixMillis) -> HubKeys:
         try:
             keys = self._secret.read().keys
@@ -268,26 +230,6 @@ class CachedKeys:
             return self._keys
         self._read_at, self._ask_at = now, UnixMillis(now + SECRET_LIFETIME_S * 1000)
         return keys
-
-
-class SecretsManagerSigner:
-    """See ``ports.Signer``. Nothing is read before the first call."""
-
-    def __init__(self, keys: CachedKeys, clock: Clock) -> None:
-        self._keys = keys
-        self._clock = clock
-
-    def current(self) -> PrivateKey:
-        """See Signer.current."""
-        keys = self._keys.now()
-        return keys.private[KeyId(keys.signing(self._now()).public.key_id)]
-
-    def published(self) -> Sequence[PublishedKey]:
-        """See Signer.published."""
-        return self._keys.now().in_order(self._now())
-
-    def _now(self) -> UnixSeconds:
-        return UnixSeconds(self._clock.now_ms() // 1000)
 
 
 class SecretsManagerSealer:

@@ -17,23 +17,15 @@ from moneta.adapters.aws.certificates import (
     check_chain,
     is_certificate_of,
 )
-from moneta.adapters.aws.hub_secret import ROTATION_LEAD_S, ROTATION_OVERLAP_S, HubKeys, HubSecret
+from moneta.adapters.aws.hub_secret import HubKeys, HubSecret
 from moneta.adapters.sealing import SEALING_KEY_BYTES
+from moneta.adapters.signing_keys import Rotation, SigningKeys, first_period
 from moneta.application.ports import PublishedKey
 from moneta.domain.identifiers import UnixSeconds
 from moneta.signing.keys import PrivateKey, generate
 
-SIGNING_PERIOD_S: Final = 366 * 24 * 3600
 VERSIONS: Final = uuid.UUID("4d6f6e65-7461-5365-6372-657456657273")
 """The name space of the secret's versions (RFC 9562, section 5.5): each is named by the one before it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rotation:
-    """What came of it. ``key`` signs from its ``not_before`` on; ``is_new``: made now, and not found."""
-
-    key: PublishedKey
-    is_new: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,15 +44,13 @@ class KeyCustody:
         """
         version_id, text = self.secret.read_text()
         if text is not None:
-            return Rotation(key=self.secret.read().keys.signing(now), is_new=False)
+            return Rotation(key=self.secret.read().keys.signing_keys.signing_at(now), is_new=False)
         key = generate("ES256")
         published = self._certified(key, base_url=base_url, begins=now, root_certificate=None, now=now)
-        keys = HubKeys(
-            published=(published,),
-            private={key.public.key_id: key},
-            sealing_key=secrets.token_bytes(SEALING_KEY_BYTES),
+        signing = SigningKeys(published=(published,), private={key.public.key_id: key})
+        self._write(
+            HubKeys(signing_keys=signing, sealing_key=secrets.token_bytes(SEALING_KEY_BYTES)), instead_of=version_id
         )
-        self._write(keys, instead_of=version_id)
         return Rotation(key=published, is_new=True)
 
     def rotate(self, *, now: UnixSeconds, base_url: str | None = None, is_compromised: bool = False) -> Rotation:
@@ -73,11 +63,12 @@ class KeyCustody:
             MisconfiguredError, StoreUnavailableError: See ``make_first``.
         """
         read = self.secret.read()
-        newest = read.keys.published[0]
+        newest = read.keys.signing_keys.published[0]
         check_chain(newest)
-        if newest.not_before > now and not is_compromised:
+        before = read.keys.signing_keys.revoked(now) if is_compromised else read.keys.signing_keys
+        begins = before.begin_of_next(now)
+        if begins is None:
             return Rotation(key=newest, is_new=False)
-        begins = now if is_compromised else _begin_of_next(newest, now)
         key = generate("ES256")
         published = self._certified(
             key,
@@ -86,51 +77,17 @@ class KeyCustody:
             root_certificate=newest.certificates[-1],
             now=now,
         )
-        keys = _revoked(read.keys, now) if is_compromised else _ending(read.keys, begins)
-        self._write(
-            replace(keys, published=(published, *keys.published), private={key.public.key_id: key, **keys.private}),
-            instead_of=read.version_id,
-        )
+        self._write(replace(read.keys, signing_keys=before.followed_by(key, published)), instead_of=read.version_id)
         return Rotation(key=published, is_new=True)
 
     def _certified(
         self, key: PrivateKey, *, base_url: str, begins: UnixSeconds, root_certificate: bytes | None, now: UnixSeconds
     ) -> PublishedKey:
-        ends = UnixSeconds(begins + SIGNING_PERIOD_S)
-        if root_certificate is None or not is_certificate_of(root_certificate, self.root, until=ends):
+        published = first_period(key, begins)
+        if root_certificate is None or not is_certificate_of(root_certificate, self.root, until=published.expires_at):
             root_certificate = certify_root(self.root, now=now)
-        published = PublishedKey(public=key.public, not_before=begins, expires_at=ends)
         return replace(published, certificates=certify(published, self.root, root_certificate, base_url=base_url))
 
     def _write(self, keys: HubKeys, *, instead_of: str) -> None:
         version_id = str(uuid.uuid5(VERSIONS, f"{self.secret.what} after {instead_of}"))
         self.secret.write(keys, version_id=version_id)
-
-
-def _begin_of_next(newest: PublishedKey, now: UnixSeconds) -> UnixSeconds:
-    """Return when the next key signs: late enough for everybody to have seen it, unless nothing can sign till then."""
-    lead = UnixSeconds(now + ROTATION_LEAD_S)
-    return lead if newest.expires_at > lead and newest.revoked_at is None else now
-
-
-def _ending(keys: HubKeys, begins: UnixSeconds) -> HubKeys:
-    """Return the keys with an end to the current one's period, and without the private halves that are over."""
-    current, *older = keys.published
-    ends = UnixSeconds(min(current.expires_at, begins + ROTATION_OVERLAP_S))
-    return replace(
-        keys,
-        published=(replace(current, expires_at=ends), *older),
-        private={one: private for one, private in keys.private.items() if one == current.public.key_id},
-    )
-
-
-def _revoked(keys: HubKeys, now: UnixSeconds) -> HubKeys:
-    """Return the keys with every one revoked whose private half stood in the secret, and without those."""
-    return replace(
-        keys,
-        published=tuple(
-            replace(one, revoked_at=now) if one.public.key_id in keys.private and one.revoked_at is None else one
-            for one in keys.published
-        ),
-        private={},
-    )

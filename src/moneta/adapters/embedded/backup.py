@@ -30,8 +30,9 @@ import msgspec
 from moneta import __version__
 from moneta.adapters.embedded.checks import Facts, facts_of, faults_of, frozen
 from moneta.adapters.embedded.database import UNAVAILABLE_ERRORS, connect, rows
-from moneta.adapters.embedded.keyfiles import SEALING_KEY_FILE, SIGNING_KEYS_FILE, published_keys, sync_directory
+from moneta.adapters.embedded.keyfiles import SEALING_KEY_FILE, sync_directory
 from moneta.adapters.embedded.progress import OnProgress
+from moneta.adapters.embedded.signing_key_files import PRIVATE_PATTERN, SIGNING_KEYS_FILE, locked, published_keys
 from moneta.adapters.embedded.store import FILE_NAME, existing_store
 from moneta.domain.errors import BackupError, StoreUnavailableError, StoreVersionError
 from moneta.domain.identifiers import KeyId, UnixMillis
@@ -41,7 +42,7 @@ from moneta.signing.keys import PublicKey
 FORMAT: Final = "moneta-backup-1"
 MANIFEST_FILE: Final = "manifest.json"
 SETTINGS_FILE: Final = "settings.json"
-PRIVATE_PATTERNS: Final = ("signing-*.pem", SEALING_KEY_FILE, "identities/*.pem")
+PRIVATE_PATTERNS: Final = (PRIVATE_PATTERN, SEALING_KEY_FILE, "identities/*.pem")
 PUBLIC_PATTERNS: Final = (SIGNING_KEYS_FILE, SETTINGS_FILE)
 
 PAGES_PER_STEP: Final = 1_024
@@ -115,8 +116,9 @@ def make_backup(plan: Plan) -> Manifest:
         _check_space(draft, store)
         began_at = plan.clock()
         copy_store(store, draft / FILE_NAME, plan.on_progress)
-        names = _copy_files(plan.data_dir, draft, PRIVATE_PATTERNS if plan.with_keys else ())
-        names += _copy_files(plan.data_dir, draft, PUBLIC_PATTERNS)
+        with locked(plan.data_dir, is_shared=True):  # a rotation in between would leave a list without its key
+            names = _copy_files(plan.data_dir, draft, PRIVATE_PATTERNS if plan.with_keys else ())
+            names += _copy_files(plan.data_dir, draft, PUBLIC_PATTERNS)
         facts = _check(draft, is_quick=False, on_progress=plan.on_progress)
         manifest = Manifest(
             format=FORMAT,

@@ -14,8 +14,8 @@ import apsw
 from moneta.adapters.embedded.checks import LOG_GAP, RULES, page_faults
 from moneta.adapters.embedded.database import connect, rows, value
 from moneta.adapters.embedded.directory_rows import decode_key
-from moneta.adapters.embedded.keyfiles import signing_period_end
 from moneta.adapters.embedded.schema import check_version
+from moneta.adapters.embedded.signing_key_files import signing_period_end
 from moneta.adapters.embedded.store import existing_store
 from moneta.domain.identifiers import UnixMillis, UnixSeconds
 from moneta.domain.keys import KeyStatus

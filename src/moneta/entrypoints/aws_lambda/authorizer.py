@@ -3,8 +3,9 @@
 It lets every request pass: the gateway's own 401 and 403 have bodies that are not the protocol's. Who calls, or which
 problem to answer, is in the context, and the function behind it answers.
 
-A token that a process knows costs nothing: the directory's reads are remembered for at most 60 s, and that a key has
-verified a token for as long as there is room. Status, keys and times are judged on every call.
+A token that a process knows costs no verification: that a key has verified it is remembered for as long as there is
+room. Status, keys and times are judged on every call, by what the directory says then, since the gateway may remember
+the answer for as long as a revoked key may count (``AUTHORIZATION_KEPT_S_MAX``).
 """
 
 from collections.abc import Callable

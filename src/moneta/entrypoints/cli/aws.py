@@ -11,6 +11,7 @@ from moneta.application.templates import publish_built_ins
 from moneta.bootstrap import deployment
 from moneta.domain.identifiers import OrganizationId
 from moneta.entrypoints.cli.failures import CommandError
+from moneta.entrypoints.cli.rotation import rotation_lines
 from moneta.settings import AwsSettings, Settings, StoreKind
 
 
@@ -33,8 +34,7 @@ def initialize(aws: AwsSettings, *, base_url: str, key_files: Mapping[str, Path]
 def rotate_key(aws: AwsSettings, *, base_url: str | None, is_compromised: bool) -> list[str]:
     """Make the next signing key, unless one waits already, and return what there is to know of it."""
     rotation = deployment.rotate_key(aws, base_url=base_url, is_compromised=is_compromised)
-    found = "made" if rotation.is_new else "made before, and waiting"
-    return [f"hub key {rotation.key.public.key_id}", f"signs from {rotation.key.not_before} (Unix seconds); {found}"]
+    return rotation_lines(rotation.key, is_new=rotation.is_new)
 
 
 def _add_identity(hub: Hub, identity_id: OrganizationId, role: IdentityRole, key_file: Path) -> None:

@@ -12,6 +12,7 @@ from moneta.domain.errors import Refused
 from moneta.domain.identifiers import OrganizationId, is_chosen_id
 from moneta.domain.ijson import parse
 from moneta.entrypoints.cli.failures import CommandError
+from moneta.entrypoints.cli.rotation import rotation_lines
 from moneta.settings import Settings
 from moneta.signing.keys import PublicKey, parse_public_jwk
 
@@ -29,6 +30,12 @@ def initialize(data_dir: Path, *, base_url: str, operator: str, checkers: int = 
         key = data_directory.new_identity_key(data_dir, operator).public
         identities.add_identity(hub, identity_id=OrganizationId(operator), role=IdentityRole.OPERATOR, key=key)
         return hub.signer.current().public.key_id
+
+
+def rotate_key(data_dir: Path, *, is_compromised: bool) -> list[str]:
+    """Make the next signing key, unless one waits already, and return what there is to know of it."""
+    rotation = data_directory.rotate_key(data_dir, is_compromised=is_compromised)
+    return rotation_lines(rotation.key, is_new=rotation.is_new)
 
 
 def add_identity(data_dir: Path, identity_id: str, role: str, jwk_file: Path | None) -> str:

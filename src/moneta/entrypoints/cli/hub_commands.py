@@ -1,4 +1,4 @@
-"""The commands of whoever runs the hub: ``init``, ``up``, ``demo``, ``token``, ``identity``."""
+"""The commands of whoever runs the hub: ``init``, ``up``, ``demo``, ``token``, ``identity``, ``rotate-key``."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -77,6 +77,9 @@ def add_to(app: typer.Typer) -> None:
         ),
     )(token)
     app.add_typer(identity, name="identity")
+    app.command(
+        "rotate-key", epilog=examples("moneta rotate-key --data hub", "moneta rotate-key --data hub --compromised")
+    )(rotate_key)
 
 
 def init(
@@ -253,3 +256,17 @@ def add_identity(
     from moneta.entrypoints.cli import hub  # noqa: PLC0415  # see the package's docstring
 
     typer.echo(hub.add_identity(data, identity or role, role, jwk))
+
+
+def rotate_key(
+    data: DataDir,
+    *,
+    compromised: Annotated[
+        bool, typer.Option("--compromised", help="Revoke the keys in DIR now, and sign with a new one at once.")
+    ] = False,
+) -> None:
+    """Make the key that Moneta signs with from two hours on, unless one waits for its time already. The hub may run."""
+    from moneta.entrypoints.cli import hub  # noqa: PLC0415  # see the package's docstring
+
+    for line in hub.rotate_key(data, is_compromised=compromised):
+        typer.echo(line)

@@ -85,9 +85,10 @@ class Metrics:
         now_ms, found = hub.clock.now_ms(), Figures(Source.SCRAPE)
         measure_backlog(found, hub)
         self._measure_workers(found, now_ms)
-        key = hub.signer.published()[0]
-        found.set(metrics.KEY_NOT_BEFORE, to=key.not_before)
-        found.set(metrics.KEY_EXPIRES, to=key.expires_at)
+        current, *others = hub.signer.published()
+        next_ones = [one for one in others if one.not_before > current.not_before and one.revoked_at is None]
+        found.set(metrics.KEY_NOT_BEFORE, to=current.not_before)
+        found.set(metrics.KEY_EXPIRES, to=max(one.expires_at for one in (current, *next_ones)))
         found.set(metrics.BUILD_INFO, moneta.__version__, python_version(), to=1)
         found.set(metrics.DISK_FREE, to=shutil.disk_usage(self._data_dir).free)
         for one in findings:

@@ -317,7 +317,10 @@ KEY_NOT_BEFORE: Final = _gauge(
     "Since when Moneta signs with its key, as Unix time",
 )
 KEY_EXPIRES: Final = _gauge(
-    "moneta_signing_key_expires_timestamp_seconds", Source.SCRAPE, "seconds", "Until when it may, as Unix time"
+    "moneta_signing_key_expires_timestamp_seconds",
+    Source.SCRAPE,
+    "seconds",
+    "Until when it may, or the next one that is there, as Unix time",
 )
 DISK_FREE: Final = _gauge("moneta_disk_free_bytes", Source.SCRAPE, "bytes", "Free space where the data directory is")
 STORE_BYTES: Final = _gauge("moneta_store_bytes", Source.SCRAPE, "bytes", "Size of the store's files", "file")
