@@ -12,6 +12,7 @@ from moneta.application.problems import ERRORS_BY_CODE, PROBLEM_TYPES
 from moneta.entrypoints.http import openapi
 from moneta.entrypoints.http.management import Management
 from moneta.entrypoints.http.roles_page import ROLES
+from moneta.entrypoints.http.routes import ROUTES
 from tests.http.api_contract import document, operations, resolve
 from tests.http.api_server import serving
 
@@ -91,6 +92,23 @@ def test_an_operation_is_described_whole(method, path, operation):
     for answer in map(resolve, operation["responses"].values()):
         assert answer["description"]
         assert answer["content"]
+
+
+MADE_ONCE = {Operation.PUBLISH_TEMPLATE}  # the same version with the same bytes is the same version
+PAGED = {"limit", "cursor"}
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+def test_a_change_takes_a_revision_a_creation_a_key_and_a_list_a_cursor(route):
+    if route.method == "PUT":
+        assert route.is_conditional
+    if route.location is not None and not route.is_deferred:
+        assert route.is_idempotent or route.operation in MADE_ONCE
+    if {"items", "next_cursor"} <= set(route.answer.__struct_fields__):
+        assert set(route.query) >= PAGED
+    changed = {other.path.removesuffix("/status") for other in ROUTES if other.method == "PUT"}
+    if route.method == "GET" and route.path in changed:
+        assert route.is_revised
 
 
 def test_every_code_of_a_described_problem_has_its_status():

@@ -222,6 +222,16 @@ def test_a_decision_that_the_directory_overtook_is_made_again(two):
     assert answer.body["state"] == "approved"
 
 
+def test_a_decision_meets_the_revision_it_was_meant_for(two):
+    asked = ask(two)
+    change, checker = asked.body["change"], two.caller(two.checker)
+    seen = shown(two, asked).revision
+    with pytest.raises(PreconditionFailedError):
+        checked.decide_change(two.hub, checker, change, APPROVE, if_match=seen + 1)
+    assert shown(two, asked).body["state"] == "awaiting_checker"
+    assert checked.decide_change(two.hub, checker, change, APPROVE, if_match=seen).revision == seen + 1
+
+
 def test_a_failure_that_another_decision_came_before_is_not_written_over_it(two):
     asked, checker = ask(two), two.caller(two.checker)
     decisions = {"change_organization_status": _refused_meanwhile(two, asked)}

@@ -20,6 +20,8 @@ CHECKED: Final[Mapping[str, Decide]] = {
 # fmt: on
 
 
-def decide_change(hub: Hub, caller: Caller, change_id: str, members: Mapping[str, Value]) -> Document:
+def decide_change(
+    hub: Hub, caller: Caller, change_id: str, members: Mapping[str, Value], *, if_match: int | None = None
+) -> Document:
     """Approve what another asked for, or refuse it. See ``pending_changes.decide_change``."""
-    return pending_changes.decide_change(hub, caller, change_id, members, CHECKED)
+    return pending_changes.decide_change(hub, caller, change_id, members, CHECKED, if_match=if_match)

@@ -18,6 +18,7 @@ from moneta.application.changes import Decision, decide_and_apply
 from moneta.application.documents import (
     ASKED_CHANGE,
     Document,
+    check_if_match,
     check_names,
     check_parameters,
     choice,
@@ -118,6 +119,8 @@ def decide_change(
     change_id: str,
     members: Mapping[str, Value],
     decisions: Mapping[str, Decide],
+    *,
+    if_match: int | None = None,
 ) -> Document:
     """Approve what another asked for, which does it, or refuse it; return what became of it.
 
@@ -126,12 +129,15 @@ def decide_change(
     Raises:
         NotFoundError: Nothing was asked under that id.
         ForbiddenError: The caller asked for it.
+        PreconditionFailedError: ``if_match`` is another revision.
         TransitionRefusedError: It is decided already, or expired.
         Refused: It was approved, and the state of now says no; it is over with that.
     """
     check_right(caller, Operation.DECIDE_CHANGE)
-    _find(hub, change_id).check_checker(caller.caller_id)
+    asked = _find(hub, change_id)
+    asked.check_checker(caller.caller_id)
     check_names(members, ("decision", "reason"))
+    check_if_match(if_match, asked.revision)  # a later decision than this read finds the state it left, not a revision
     event = ChangeEvent(choice(members, "decision", ChangeDecision))
     reason = optional_text(members, "reason", chars_max=REASON_CHARS_MAX)
     if event is ChangeEvent.REFUSE:

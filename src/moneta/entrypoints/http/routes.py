@@ -344,11 +344,13 @@ ROUTES: Final = (
         path=CHANGE_PATH,
         operation=Operation.DECIDE_CHANGE,
         summary="Approve what another asked for, which does it, or refuse it",
-        use_case=lambda call: checked.decide_change(call.hub, call.caller, call.path["change_id"], call.members),
+        use_case=lambda call: checked.decide_change(
+            call.hub, call.caller, call.path["change_id"], call.members, if_match=call.if_match
+        ),
         answer=schemas.ChangeDocument,
         body=JSON_BODY,
         request=(schemas.ChangeDecision,),
-        is_revised=True,
+        is_conditional=True,
         problems=(*NO_WAY, *KEY_FAULTS, errors.PreconditionFailedError, errors.EndpointNotCheckedError),
     ),
     # Templates.
