@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from moneta.adapters.template_reader import YAMLTemplateReader, builtin_templates
-from moneta.application import queries, templates
+from moneta.application import mpasses, queries, templates
 from moneta.application.ports import EventType
 from moneta.domain.contracts import next_signers, status_of
 from moneta.domain.errors import Refused
+from moneta.domain.mpasses import make_number
 from moneta.domain.templates import Role
 from tests.hub import MO, PUBLISHER
 
@@ -155,3 +156,35 @@ def test_a_new_kind_of_business_is_a_template_and_no_code(market, visit, field):
         assert market.contract("contract-1").expires_at == market.hub.now_s() + 3600
     else:
         assert outcome["problem"]["field"] == field
+
+
+GUEST_PASS = b"""\
+template_name: guest-pass
+version: 1
+description: A publisher agrees to a pass that an MO issues to a guest; nobody wrote a line of code for it
+schema:
+  required_fields: [contract_id, mo_id, publisher_id, mpass.number, mpass.member_ref]
+signature_rules:
+  required_signatures: [mo, publisher, moneta]
+  signing_order: [mo, publisher, moneta]
+guards: [organizations_active]
+effects:
+  on_finalized: [issue_mpass]
+"""
+
+
+def test_a_new_kind_of_business_does_what_its_template_says(market):
+    templates.publish_template(market.hub, market.operator, GUEST_PASS, {})
+    mo, publisher = market.parties[Role.MO], market.parties[Role.PUBLISHER]
+    number = make_number(MO_CODE, "1234567890123456")
+    payload = {"mpass": {"number": number, "member_ref": "yg3yyVqhRMHQ_y_zyPln_cHenvDEEgs3JkFnAbUZ1hk"}}
+    body = market.body(mo, publisher, None, template_id="guest-pass", payload=payload)
+    assert submitted(market, body, YAMLTemplateReader().compile(GUEST_PASS).template)["status"] == "processed"
+
+    def numbers():
+        page = mpasses.list_mpasses(market.hub, market.caller(mo), {}).body["items"]
+        return [item["number"] for item in page]
+
+    assert number not in numbers()
+    assert signed_to_the_end(market, "contract-1") == "finalized"
+    assert number in numbers()

@@ -34,6 +34,7 @@ def test_what_is_accepted_is_told_with_who_signs_when_and_what_is_asked():
         {"roles": ["moneta"], "then": "pending_publisher_signature"},
         {"roles": ["publisher"], "then": "finalized"},
     ]
+    assert trial["effects"] == {}
     assert trial["guards"] == ["mpass_active", "organizations_active"]
     assert {"from": "pending_publisher_signature", "by": "publisher", "event": "declines", "to": "declined"} in trial[
         "ways"
@@ -76,3 +77,7 @@ def test_a_payload_is_held_against_the_json_schema():
     }
     trial = tried("joint-campaign-agreement", template_id="joint-campaign-agreement", mpass_id=None, payload=payload)
     assert [(one["code"], one["field"]) for one in trial["problems"]] == [("schema_mismatch", "campaign.title")]
+
+
+def test_what_a_contract_does_is_told_by_phase():
+    assert tried("mpass-issuance")["effects"] == {"on_finalized": ["issue_mpass"]}

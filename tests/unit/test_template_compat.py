@@ -10,9 +10,10 @@ from jsonschema_rs import Draft202012Validator
 from moneta.domain.ijson import NumberText
 from moneta.domain.schema_compat import narrowings
 from moneta.domain.template_compat import incompatibilities
-from moneta.domain.templates import Guard, Role, Template
+from moneta.domain.templates import Effect, EffectPhase, Guard, Role, Template
 
 MO, PUBLISHER, MONETA = Role.MO, Role.PUBLISHER, Role.MONETA
+ON_FINALIZED = EffectPhase.ON_FINALIZED
 OLD = Template(
     name="visit",
     version=1,
@@ -40,6 +41,7 @@ VERSIONS = [
     ("field-added",          {"required_fields": ("contract_id", "mpass_id", "amount")}, [(("schema", "required_fields", 1), "required field added: mpass_id")]),  # noqa: E501  # one row a case
     ("shorter-term",         {"expires_in_s": 60},                          [(("expires_in",), "less time to sign: 3600 s before, 60 s now")]),  # noqa: E501  # one row a case
     ("guard-added",          {"guards": frozenset(Guard)},                  [(("guards",), f"guard added: {guard}") for guard in sorted(set(Guard) - OLD.guards)]),  # noqa: E501  # one row a case
+    ("effect-added",         {"effects": {ON_FINALIZED: (Effect.ISSUE_MPASS,)}}, [(("effects", ON_FINALIZED), "on_finalized does another thing: nothing before, issue_mpass now")]),  # noqa: E501  # one row a case
     ("schema-added",         {"json_schema": {"type": "object", "maxProperties": 1}}, [(("schema", "json_schema", "maxProperties"), "JSON Schema: payload: maxProperties: none before, 1 now"), (("schema", "json_schema", "type"), "JSON Schema: payload: type: none before, object now")]),  # noqa: E501  # one row a case
 ]
 # fmt: on

@@ -31,6 +31,7 @@ def simulate(compiled: CompiledTemplate, raw: bytes) -> dict[str, object]:
         "is_accepted": not problems,
         "problems": problems,
         "guards": sorted(template.guards),
+        "effects": {phase: list(verbs) for phase, verbs in template.effects.items()},
         "expires_in_s": template.expires_in_s,
         "signing": _signing(template.signing_order),
         "ways": [

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from moneta.domain.schema_compat import narrowings
 from moneta.domain.template_proofs import Fault
-from moneta.domain.templates import SigningOrder, Template
+from moneta.domain.templates import EffectPhase, SigningOrder, Template
 
 
 def incompatibilities(old: Template, new: Template) -> tuple[Fault, ...]:
@@ -20,6 +20,7 @@ def incompatibilities(old: Template, new: Template) -> tuple[Fault, ...]:
         *_order_faults(old.signing_order, new.signing_order),
         *_term_faults(old, new),
         *_guard_faults(old, new),
+        *_effect_faults(old, new),
     ]
     faults += [
         (("schema", "json_schema", *path), fault) for path, fault in narrowings(old.json_schema, new.json_schema)
@@ -64,6 +65,14 @@ def _term_faults(old: Template, new: Template) -> Iterator[Fault]:
 def _guard_faults(old: Template, new: Template) -> Iterator[Fault]:
     for guard in sorted(new.guards - old.guards):
         yield ("guards",), f"guard added: {guard}"
+
+
+def _effect_faults(old: Template, new: Template) -> Iterator[Fault]:
+    """Give each phase in which another thing is done: whoever signs agrees to what comes of it, more or less."""
+    for phase in EffectPhase:
+        was, now = (", ".join(one.effects.get(phase, ())) or "nothing" for one in (old, new))
+        if was != now:
+            yield ("effects", phase), f"{phase} does another thing: {was} before, {now} now"
 
 
 def _shown(order: SigningOrder) -> str:

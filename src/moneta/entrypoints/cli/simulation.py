@@ -27,6 +27,8 @@ def _lines(trial: Trial) -> Iterator[str]:
     for number, step in enumerate(trial["signing"], start=1):
         yield f"  {number}. {' and '.join(step['roles'])} → {step['then']}"
     yield f"asked before Moneta signs: {', '.join(trial['guards']) or 'nothing'}"
+    for phase, verbs in trial["effects"].items():
+        yield f"{phase}: {', '.join(verbs)}"
     term = trial["expires_in_s"]
     yield "expires: at the body's expires_at, if it has one" + ("" if term is None else f", or after {term} s")
     yield "may end otherwise:"
