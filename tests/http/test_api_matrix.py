@@ -6,7 +6,8 @@ something is read, 202 where something is sent again.
 """
 
 import json
-from dataclasses import dataclass
+import uuid
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -223,6 +224,35 @@ def test_who_may_do_what(served, method, path, operation, column):
     expected = EXPECTED[operation][COLUMNS.index(column)]
     assert answer.status_code == expected, f"{operation} as {column}: {answer.text}"
     check_described(answer, method, path)
+
+
+HIDDEN = [case for case in CASES if case[3].endswith(" other") and EXPECTED[case[2]][COLUMNS.index(case[3])] == 404]
+
+
+def nowhere(world):
+    """Return what stands nowhere, under ids of the same form as those of ``world``."""
+    named = {name: str(uuid.uuid4()) for name in ("mpass", "contract", "event", "delivery")}
+    parties = {name: replace(getattr(world, name), organization_id=str(uuid.uuid4())) for name in ("mo", "publisher")}
+    return replace(world, **named, **parties)
+
+
+@pytest.mark.parametrize(("method", "path", "operation", "column"), HIDDEN)
+def test_anothers_object_is_answered_just_as_none(served, method, path, operation, column):
+    served.worlds.setdefault("nowhere", nowhere(served.worlds["other"]))
+    role = column.split()[0]
+    answers = [ask_as(served, method, path, operation, f"{role} {whose}") for whose in ("other", "nowhere")]
+    told = []
+    for answer, whose in zip(answers, ("other", "nowhere"), strict=True):
+        text = answer.text
+        for one in ids_in(served.worlds[whose]):
+            text = text.replace(one, "ID")
+        told.append((answer.status_code, text, set(answer.headers)))
+    assert told[0] == told[1]
+
+
+def ids_in(world):
+    parties = (world.mo.organization_id, world.publisher.organization_id)
+    return [*parties, world.mpass, world.contract, world.event, world.delivery]
 
 
 @pytest.mark.parametrize(("method", "path", "operation"), PROTECTED)
