@@ -104,6 +104,29 @@ def test_the_guide_that_gets_no_answer_says_so(run, hub):
     assert "There was no answer" in err
 
 
+def test_a_secret_s_file_is_never_written_over_and_stays_only_with_a_secret(run, hub, registration):
+    file, code = registration
+    options = ("--kind", "mo", "--registration", file, "--no-activate", "--yes", "--secret-out", "mo.secret")
+    Path("mo.secret").write_text("another's")
+    assert run("orgs", "onboard", *options, *at(hub, "url"))[0] == 1
+    assert Path("mo.secret").read_text() == "another's"
+    Path("mo.secret").unlink()
+    auditor = moneta("identity", "add", "--role", "auditor", "--id", f"a-{code}", "--data", hub.data)
+    assert auditor.returncode == 0
+    token = moneta("token", "--data", hub.data, "--as", f"a-{code}").stdout.strip()
+    code_of_exit, _, err = run("orgs", "onboard", *options, "--url", hub.url, "--token", token)
+    assert (code_of_exit, Path("mo.secret").exists()) == (1, False)
+    assert "forbidden" in err
+
+
+@pytest.mark.parametrize("place", ["store", "url"])
+def test_a_webhook_secret_is_made_anew(run, hub, registration, place):
+    file, _ = registration
+    made = json.loads(run("orgs", "create", "mo", file, *at(hub, place), "--json")[1])
+    renewed = run("orgs", "webhook-secret", "mo", made["id"], *at(hub, place), "--overlap", "60", "--json")[1]
+    assert json.loads(renewed)["webhook_secret"] not in {None, made["webhook_secret"]}
+
+
 def edited(file, **members):
     Path("edited.json").write_text(json.dumps({**json.loads(file.read_text()), **members}))
     return "edited.json"
@@ -200,7 +223,7 @@ def exported(pages, as_format):
     return out.getvalue().decode()
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "\nx"])
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\uff1d1", "\uff20x", "\tx", "\rx", "\nx"])
 def test_no_cell_is_taken_for_a_formula(text):
     [row] = csv.DictReader(io.StringIO(exported([[{"note": text}]], ExportFormat.CSV), newline=""))
     assert row == {"note": "'" + text}

@@ -9,6 +9,7 @@ import msgspec
 from cryptography import x509
 
 from moneta.application import mpasses, organizations
+from moneta.application.webhook_secrets import rotate_webhook_secret
 from moneta.domain.identifiers import MPassId, OrganizationId
 from moneta.domain.ijson import Value, parse_object
 from moneta.domain.limits import MANAGEMENT_BYTES_MAX
@@ -54,6 +55,19 @@ def change_status(where: Place, kind: str, organization_id: str, members: Member
         where,
         identity_id,
         lambda hub, caller: organizations.change_organization_status(
+            hub, caller, OrganizationKind(kind), OrganizationId(organization_id), members
+        ),
+    )
+
+
+def new_webhook_secret(where: Place, kind: str, organization_id: str, members: Members, identity_id: str) -> bytes:
+    """Make a new webhook secret, and return the hub's document with it, this once."""
+    if where.data_dir is None:
+        return send(where, "POST", f"{_organization_path(kind, organization_id)}/webhook-secret", members)
+    return at_the_store(
+        where,
+        identity_id,
+        lambda hub, caller: rotate_webhook_secret(
             hub, caller, OrganizationKind(kind), OrganizationId(organization_id), members
         ),
     )

@@ -76,6 +76,9 @@ def add_to(app: typer.Typer) -> None:
             f"moneta orgs status publisher ORG_ID Suspended {AT} --reason 'asked by phone'",
         ),
     )(change_organization_status)
+    orgs.command("webhook-secret", epilog=examples(f"moneta orgs webhook-secret mo ORG_ID {AT} --overlap 3600"))(
+        new_webhook_secret
+    )
     mpasses = typer.Typer(help="mPasses: membership passes.", no_args_is_help=True)
     mpasses.command(
         "list",
@@ -261,6 +264,27 @@ def change_organization_status(
     members = directory.given(status=to, reason=reason)
     document = directory.change_status(where, kind, organization_id, members, identity)
     tables.show_one(document, as_json=as_json, without=("keys", "certificates"))
+
+
+def new_webhook_secret(
+    kind: KindOf,
+    organization_id: OrganizationId,
+    *,
+    data: ActingAt = None,
+    identity: ActingAs = "operator",
+    url: Url = None,
+    token: Token = None,
+    overlap: Annotated[
+        int, typer.Option(min=0, max=86_400, metavar="SECONDS", help="How long the old one signs too.")
+    ] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Make a new webhook secret, shown this once. If the answer is lost, so is the secret: make another."""
+    from moneta.entrypoints.cli import directory, reading, tables  # noqa: PLC0415  # see the package's docstring
+
+    where = reading.place(data, url, token)
+    document = directory.new_webhook_secret(where, kind, organization_id, {"overlap_s": overlap}, identity)
+    tables.show_one(document, as_json=as_json)
 
 
 def list_mpasses(

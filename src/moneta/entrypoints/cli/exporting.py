@@ -2,8 +2,8 @@
 
 A list goes from the newest back, so that what is made meanwhile is not in it, and nothing that was there is left out.
 CSV is opened by spreadsheets, which take a cell that begins with one of ``= + - @`` or a control character for a
-formula, and some run it; a party's free text is such a cell's content if nobody prevents it. Texts that begin so get an
-apostrophe before them. What programs read back is JSON lines, which change nothing.
+formula, or their full-width forms, and some run it; a party's free text is such a cell's content if nobody prevents it.
+Texts that begin so get an apostrophe before them. What programs read back is JSON lines, which change nothing.
 """
 
 import csv
@@ -20,7 +20,7 @@ from moneta.entrypoints.cli.failures import CommandError
 from moneta.entrypoints.cli.options import ExportFormat
 from moneta.entrypoints.cli.reading import Filters
 
-FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+FORMULA_STARTS: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
 APOSTROPHE: Final = "'"
 
 Fetch = Callable[[Filters], bytes]

@@ -6,6 +6,7 @@ Everything that it asks for is an option too. Nothing is sent before the plan wa
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -105,23 +106,38 @@ def agrees(question: str) -> bool:
 def take_in(one: Candidate, identity_id: str, secret_file: Path | None, *, activates: bool) -> bytes:
     """Register it, keep its webhook secret, activate it, and return the hub's last document.
 
-    The secret's file is made before anything is sent, since the hub shows the secret this once; without a file it
-    stands in the document.
+    The secret's file is made before anything is sent, since the hub shows the secret this once, and stays only if it
+    holds it; without a file the secret stands in the document.
+
+    Raises:
+        CommandError: It is registered, and the answer with its secret was lost on the way.
     """
-    kept = None if secret_file is None else os.open(secret_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, SECRET_MODE)
-    try:
+    with _new_file(secret_file) as keep:
         document = msgspec.json.decode(directory.create(one.where, one.kind, one.members, identity_id))
         secret = document.pop("webhook_secret")
-        if kept is not None:
-            os.write(kept, f"{secret}\n".encode())
-    finally:
-        if kept is not None:
-            os.close(kept)
+        if secret is None:
+            again = f"moneta orgs webhook-secret {one.kind} {document['id']}"
+            raise CommandError(f"it is registered, and the answer with its secret was lost; make a new one: {again}")
+        keep(f"{secret}\n")
     if activates:
         members = {"status": str(OrganizationStatus.ACTIVE)}
         changed = directory.change_status(one.where, one.kind, document["id"], members, identity_id)
         document = {"id": document["id"], **msgspec.json.decode(changed)}
     return to_json(document if secret_file else {**document, "webhook_secret": secret})
+
+
+@contextmanager
+def _new_file(path: Path | None) -> Iterator[Callable[[str], object]]:
+    """Give what writes to a new file that only its owner reads, and remove it if nothing comes to be written."""
+    if path is None:
+        yield lambda _: None
+        return
+    with open(path, "x", encoding="ascii", opener=lambda name, flags: os.open(name, flags, SECRET_MODE)) as file:
+        try:
+            yield file.write
+        except BaseException:
+            path.unlink()
+            raise
 
 
 def _members_check(candidate: Candidate) -> str:
