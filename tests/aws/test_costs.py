@@ -7,11 +7,21 @@ from dataclasses import replace
 
 import pytest
 
-from moneta.application.ports import EventType, Line
+from moneta.application.ports import ContractQuery, EventType, Line
 from moneta.signing import base64url
 from tests.aws.capacity import Bill, MeteringClient
-from tests.conformance.builders import HUB, NOW, delivered, finalized, first_step, new_event, owed_delivery, submitted
-from tests.emulated import HookedClient
+from tests.conformance.builders import (
+    HUB,
+    NOW,
+    StillClock,
+    delivered,
+    finalized,
+    first_step,
+    new_event,
+    owed_delivery,
+    submitted,
+)
+from tests.emulated import HookedClient, emulated_services
 
 pytestmark = pytest.mark.dynamodb
 
@@ -115,3 +125,69 @@ def test_a_step_that_is_finished_costs_the_relay_one_read(metered):
     meter.bill = Bill()
     assert store.relay.complete([(flow.name, 1)] * 3) == 0
     assert (meter.bill.calls, meter.bill.read_units) == ({"get_item": 1}, {"contracts": 1})
+
+
+LATER = NOW + 40 * 86_400_000
+"""A month with nothing but what these queries are asked about."""
+HOURS, EACH_HOUR, PAGE = 4, 30, 50
+THIRD_HOUR_S = LATER // 1000 + 2 * 3_600
+
+
+class Listed:
+    """Contracts of four hours of one MO's: with one publisher but for every third, half of them finalized."""
+
+    def __init__(self, store):
+        self.mo, self.publisher, self.other, self.mpass = (str(uuid.uuid4()) for _ in range(4))
+        changes = [self.begun(number) for number in range(HOURS * EACH_HOUR)]
+        store.contracts.commit(changes)
+        ended = [finalized(one.contract_id, at=one.step.committed_at + 9) for one in changes[::2]]
+        store.contracts.commit(ended)
+
+    def begun(self, number):
+        received_at = LATER + (number // EACH_HOUR) * 3_600_000 + (number % EACH_HOUR) * 100_000
+        parties = {"mo": self.mo, "publisher": self.other if number % 3 == 0 else self.publisher}
+        mpass = self.mpass if number % 5 else str(uuid.uuid4())
+        expires_at = received_at // 1000 + 86_400
+        facts = {"received_at": received_at, "expires_at": expires_at, "mpass": mpass, **parties}
+        return submitted(f"contract_{uuid.uuid4()}", **facts)
+
+
+@pytest.fixture(scope="module")
+def listed(prefix):
+    clock = StillClock()
+    clock.advance(LATER // 1000 - NOW // 1000 + HOURS * 3_600)
+    with emulated_services(clock, table_prefix=prefix) as services:
+        return Listed(services.store(clock)), clock.now_ms()
+
+
+THIRD_HOUR = {"received_from": THIRD_HOUR_S, "received_to": THIRD_HOUR_S + 3_599}
+
+# What is asked for; how many are on the page; calls; units read, of the index and of the heads. fmt: off
+QUERIES = {
+    "MO": (lambda of: {"mo_id": of.mo}, 50, 3, 53.5),
+    "publisher": (lambda of: {"publisher_id": of.publisher}, 50, 3, 53.5),
+    "mPass": (lambda of: {"mpass_id": of.mpass}, 50, 3, 53.5),
+    "whoever asks": (lambda of: {"visible_to": of.publisher}, 50, 4, 54.0),
+    "MO, publisher, time": (lambda of: {"mo_id": of.mo, "publisher_id": of.publisher, **THIRD_HOUR}, 20, 3, 32.0),
+    "MO, status": (lambda of: {"mo_id": of.mo, "status": "finalized"}, 50, 5, 106.0),
+    "status": (lambda of: {"status": "finalized"}, 50, 69, 93.0),
+    "time": (lambda of: THIRD_HOUR, 30, 66, 63.0),
+    "status, time": (lambda of: {"status": "finalized", **THIRD_HOUR}, 15, 34, 32.0),
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_a_query_of_the_adrs_costs_no_more_than_is_known(services, open_store, listed, clock, name):
+    contracts, now = listed
+    clock.advance((now - clock.now_ms()) // 1000)
+    meter = MeteringClient(services.dynamodb, prefix=services.names.table_prefix)
+    store = open_store(replace(services, dynamodb=meter))
+    asked, count, calls, units = QUERIES[name]
+    query = ContractQuery(**{"visible_to": None, "limit": PAGE, **asked(contracts)})
+    store.contracts.list(query)  # a process that has worked before knows which months and hours there are
+    meter.bill = Bill()
+    assert len(store.contracts.list(query).items) == count
+    show(f"{name}: {count} contracts", meter.bill)
+    assert meter.bill.calls.total() <= calls
+    assert sum(meter.bill.read_units.values()) <= units
