@@ -23,6 +23,7 @@ from moneta.client import (
     system_clock,
 )
 from moneta.entrypoints.demo.conductor import DemoHub, run_demo_at
+from tests import stranger
 from tests.running_hub import wait_until
 
 pytestmark = pytest.mark.deployed
@@ -83,6 +84,10 @@ def test_a_contract_is_finalized_and_both_parties_are_told(hub, market):
 def test_every_kind_of_contract_of_the_demos_plays_through_the_apis_url(hub, tmp_path):
     played_at = DemoHub(url=hub.url, key=hub.key_id, token=hub.operator_token())
     assert run_demo_at(played_at, tmp_path, each_max=1, wait_s_max=DEMO_S_MAX) == 0
+
+
+def test_a_stranger_plays_a_contract_by_the_protocol_s_page_alone(hub):
+    stranger.play(hub.url, hub.operator_token(), timeout_s=OUTCOME_S_MAX)
 
 
 def test_the_sequence_is_the_adrs(hub, market):
