@@ -20,7 +20,7 @@ from tests.http.bad_input import bad_requests
 from tests.hub import make_hub
 
 REQUESTS_MIN = 500
-PATH_NAMES = "event_id contract_id webhook_id letter_id kind name version mpass_id code organization_id kid"
+PATH_NAMES = "event_id contract_id webhook_id letter_id change_id kind name version mpass_id code organization_id kid"
 NOWHERE = dict.fromkeys(PATH_NAMES.split(), "x")
 COMPARED = ("content-type", "www-authenticate", "retry-after", "allow", "location", "idempotency-replayed")
 """Beside the standing ones. Rates are the gateway's to limit, so no answer of a function tells of them."""

@@ -138,6 +138,7 @@ def test_bad_input_is_refused_as_by_the_web_process(two):
         "contract_id": CONTRACT,
         "webhook_id": "none",
         "letter_id": "none",
+        "change_id": "none",
         "kind": "mo",
         "name": "transaction-contract",
         "version": "1",

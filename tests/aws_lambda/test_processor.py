@@ -3,7 +3,7 @@
 import pytest
 from structlog.testing import capture_logs
 
-from moneta.application.ports import DeliveryQuery, EventStatus
+from moneta.application.ports import Committed, DeliveryQuery, EventStatus
 from moneta.domain.errors import MisconfiguredError, StoreUnavailableError
 from moneta.domain.limits import PROCESS_TRIES_MAX
 from moneta.entrypoints.aws_lambda import dead_letters, processor
@@ -75,6 +75,28 @@ def test_whoever_cannot_reach_the_store_keeps_every_message(loopback, send, port
     batch = loopback.events()
     assert process(loopback, batch, **{port: Away()}) == ids(batch)
     assert process(loopback, batch) == []
+
+
+class Conflicting:
+    """A store of contracts whose every commit comes after another's."""
+
+    def __init__(self, port):
+        self._port = port
+
+    def __getattr__(self, name):
+        return getattr(self._port, name)
+
+    def commit(self, changes):
+        return [Committed.CONFLICT for _ in changes]
+
+
+def test_an_event_that_others_were_always_faster_than_is_kept(loopback, send):
+    send("c-1")
+    batch = loopback.events()
+    assert process(loopback, batch, contracts=Conflicting(loopback.test_hub.hub.contracts)) == ids(batch)
+    assert status_of(loopback, "e-c-1") is EventStatus.ACCEPTED
+    assert process(loopback, batch) == []
+    check_done_once(loopback, "c-1")
 
 
 def test_a_hub_that_cannot_be_made_keeps_every_message(loopback, send):

@@ -154,6 +154,7 @@ BODIES = {
     "/mpass": {"mo_id": "MO", "member_ref": "m", "tier": "t", "expires_at": 1, "policy": {"a": 1}, "holder_jwk": {}},
     "/mpass/{mpass_id}/status": {"status": "Locked", "reason": "r", "on_behalf_of": "user"},
     "/templates/{name}/{version}/status": {"status": "retired"},
+    "/changes/{change_id}": {"decision": "approve", "reason": "r"},
     "/event": {
         "specversion": "1.0",
         "id": "e",

@@ -43,6 +43,7 @@ def send_all(served, count):
         "contract_id": contract,
         "webhook_id": "none",
         "letter_id": "none",
+        "change_id": "none",
         "kind": "mo",
         "name": "transaction-contract",
         "version": "1",
