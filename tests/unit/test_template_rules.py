@@ -10,6 +10,7 @@ from moneta.domain.ijson import NumberText
 from moneta.domain.limits import (
     EXPIRES_IN_S_MAX,
     PATTERN_CHARS_MAX,
+    TEMPLATE_FIELDS_MAX,
     TEMPLATE_PATTERNS_MAX,
     TEMPLATE_ROLES_MAX,
     TEMPLATE_SUBSCHEMAS_MAX,
@@ -204,6 +205,11 @@ MISTAKES = [
             [((*FIELDS, 0), f"required_fields: expected a name or a dotted path, got {name[:64]!r}")],
         )
         for name in ("", ".a", "a.", "a..b", "a" * 201)
+    ),
+    (
+        "fields-too-many",
+        edited((FIELDS, [f"f{number}" for number in range(TEMPLATE_FIELDS_MAX + 9)])),
+        [((*FIELDS, TEMPLATE_FIELDS_MAX), "required_fields: at most 200")],
     ),
     ("json-schema-text", schema("x"), [(SCHEMA, "json_schema: expected a JSON Schema, got string")]),
     (

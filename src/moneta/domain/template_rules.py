@@ -16,6 +16,7 @@ from moneta.domain.limits import (
     DESCRIPTION_CHARS_MAX,
     EXPIRES_IN_S_MAX,
     NAME_CHARS_MAX,
+    TEMPLATE_FIELDS_MAX,
     TEMPLATE_ROLES_MAX,
     TEMPLATE_VERSION_MAX,
 )
@@ -131,6 +132,8 @@ def _description(members: Mapping[str, Value], findings: Findings) -> str | None
 
 def _required_fields(schema: Mapping[str, Value], findings: Findings) -> tuple[str, ...]:
     names = findings.names(schema.get("required_fields", []), ("schema", "required_fields"))
+    for path, _ in names[TEMPLATE_FIELDS_MAX : TEMPLATE_FIELDS_MAX + 1]:
+        findings.add(path, f"required_fields: at most {TEMPLATE_FIELDS_MAX}")
     for path, name in names:
         if name in contract_body.NOT_YET:
             findings.add_not_supported(path, name)
