@@ -8,7 +8,7 @@ so nothing depends on how soon this runs.
 from collections.abc import Mapping, Sequence
 
 from moneta.application.countersign import ended_by_moneta
-from moneta.application.ports import Change, Committed, Hub
+from moneta.application.ports import Committed, Hub
 from moneta.application.process_events import contract_change
 from moneta.domain.contracts import ActName, Contract, end_of
 from moneta.domain.identifiers import ContractId, OrganizationId, RegistrySeq, UnixMillis, UnixSeconds
@@ -85,8 +85,18 @@ def _end(hub: Hub, contracts: Sequence[Contract], name: ActName, reason_code: st
     """End what is still open, and tell what became of each; a conflict is a contract that changed meanwhile."""
     pending = [contract for contract in contracts if end_of(contract) is None]
     templates = _templates_of(hub, pending)
+    mpasses = hub.directory.mpasses(sorted({one.body.mpass_id for one in pending if one.body.mpass_id is not None}))
+    now = hub.clock.now_ms()
     changes = [
-        _change(hub, contract, templates[_template_name(contract)], name=name, reason_code=reason_code, reason=reason)
+        contract_change(
+            hub,
+            contract,
+            ended_by_moneta(hub, contract, name=name, reason_code=reason_code, reason=reason, now=now),
+            templates[_template_name(contract)],
+            mpasses,
+            now=now,
+            registry_seq=hub.directory.registry_position(),
+        )
         for contract in pending
     ]
     if not changes:
@@ -109,11 +119,3 @@ def _templates_of(hub: Hub, contracts: Sequence[Contract]) -> Mapping[tuple[str,
 
 def _template_name(contract: Contract) -> tuple[str, int]:
     return contract.body.template_id, contract.body.version
-
-
-def _change(
-    hub: Hub, contract: Contract, template: Template, *, name: ActName, reason_code: str, reason: str
-) -> Change:
-    now = hub.clock.now_ms()
-    ended = ended_by_moneta(hub, contract, name=name, reason_code=reason_code, reason=reason, now=now)
-    return contract_change(hub, contract, ended, template, now=now, registry_seq=hub.directory.registry_position())

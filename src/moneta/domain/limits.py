@@ -43,6 +43,7 @@ SECRET_BYTES_MIN:            Final = 24
 WEBHOOK_SIGNATURES_MAX:      Final = 8
 WEBHOOK_SIGNATURE_CHARS_MAX: Final = 1_024
 KEYS_PER_ORGANIZATION_MAX:   Final = 100
+SPENT_KEPT_DAYS:             Final = 62
 MPASS_BATCH_MAX:             Final = 500
 CERTIFICATES_MAX:            Final = 20
 METADATA_MEMBERS_MAX:        Final = 50

@@ -41,7 +41,7 @@ from moneta.adapters.aws.dynamodb import ConditionFailedError, DynamoDB, Query, 
 from moneta.adapters.aws.event_queue import SQSEventQueue
 from moneta.adapters.aws.events import LETTER, OWING
 from moneta.adapters.aws.lifetimes import FORGET_AT, Lifetimes
-from moneta.application.ports import Change, Clock, Committed, DirectoryConflictError, EventOutcome
+from moneta.application.ports import Change, Clock, Committed, DirectoryChange, DirectoryConflictError, EventOutcome
 from moneta.domain.identifiers import ContractId, Revision
 from moneta.domain.retention import Past
 
@@ -157,9 +157,9 @@ class Commits:
 
     def _put_step(self, item: Item, change: Change) -> tuple[Item, Item | None]:
         """Put a step's item where none is, with what goes with it. Returns what ``DirectorySteps.put_new`` does."""
-        if change.directory is None:
+        if change.directory is None and not change.spending:
             return item, self._db.put_new(Table.CONTRACTS, item)
-        return self._directory.put_new(item, change.directory)
+        return self._directory.put_new(item, change.directory or DirectoryChange(), change.spending)
 
     def _exists(self, contract_id: ContractId, revision: Revision, head: Item | None) -> bool:
         """Tell whether the step is there, since a condition looks at its own item alone."""

@@ -17,6 +17,7 @@ from moneta.adapters.embedded.directory_changes import apply_if_as_read
 from moneta.adapters.embedded.events import find_unprocessed, settle_event
 from moneta.adapters.embedded.in_hand import InHand
 from moneta.adapters.embedded.schema import LEAF_OF_CONTRACT, Writing
+from moneta.adapters.embedded.spending import leaves_room, spend
 from moneta.adapters.step_codec import decode_step, encode_step
 from moneta.application.ports import Change, Committed, ContractQuery, ContractSummary, Page
 from moneta.domain.contracts import Contract, Start, Step, assemble
@@ -110,9 +111,7 @@ def _commit(writing: Writing, change: Change) -> Committed:
         if event is None:
             return Committed.DUPLICATE
     if change.step is not None:
-        if _revision_of(writing, change.contract_id) != change.read_revision:
-            return Committed.CONFLICT
-        if change.directory is not None and not apply_if_as_read(writing, change.directory):
+        if not _does_as_judged(writing, change):
             return Committed.CONFLICT
         _append_step(writing, change, change.step)
     if change.outcome is not None and event is not None:
@@ -120,6 +119,18 @@ def _commit(writing: Writing, change: Change) -> Committed:
     for owed in change.owed:
         owe(writing, owed)
     return Committed.COMMITTED
+
+
+def _does_as_judged(writing: Writing, change: Change) -> bool:
+    """Do what the step does beside the contract, and tell whether all is still as it was judged; else do nothing."""
+    if _revision_of(writing, change.contract_id) != change.read_revision:
+        return False
+    if not leaves_room(writing.connection, change.spending):
+        return False
+    if change.directory is not None and not apply_if_as_read(writing, change.directory):
+        return False
+    spend(writing, change.spending)
+    return True
 
 
 def _revision_of(writing: Writing, contract_id: ContractId) -> int:
