@@ -5,14 +5,17 @@ from contextlib import nullcontext
 
 import pytest
 
+from moneta.application import organizations
 from moneta.application.organization_keys import change_key_status
 from moneta.domain.contracts import status_of
 from moneta.domain.errors import StoreUnavailableError
-from moneta.domain.limits import ANNOUNCE_AHEAD_S, EXPIRY_GRACE_S, PROCESS_BATCH_MAX, SWEEP_RESERVE_S
+from moneta.domain.limits import ANNOUNCE_AHEAD_S, EXPIRY_GRACE_S, PROCESS_BATCH_MAX, SWEEP_RESERVE_S, WARN_EVERY_S
 from moneta.entrypoints.aws_lambda import relay, sweep
 from moneta.entrypoints.aws_lambda.sweep import PARTS, Sweep, SweepError
 from tests.aws_lambda.gateway import new_figures
 from tests.aws_lambda.loopback import CALLS_MAX, PORTS, Away, Broken, Crash, Dying, Relay, kept
+from tests.certificates import make_certificate
+from tests.signing_examples import key_of
 
 AMPLE_MS = 60_000
 TERM_S = 60
@@ -75,6 +78,20 @@ def test_what_will_be_due_before_the_next_sweep_is_announced_and_the_unfinished_
     done, serverless = sweep_once(loopback)
     assert serverless.lines.announced_until == loopback.test_hub.hub.clock.now_ms() + ANNOUNCE_AHEAD_S * 1000
     assert (done["announced"], done["completed"]) == (7, 3)
+
+
+def test_once_an_hour_whoever_has_a_certificate_that_ends_is_told(loopback):
+    test_hub, mo = loopback.test_hub, loopback.test_hub.mo
+    key = key_of("ES256", f"{mo.code} contract").numbers
+    certificate = make_certificate(key=key, ends_at=test_hub.hub.now_s() + 6 * 86_400)
+    members = {"certificates": [certificate]}
+    organizations.update_organization(test_hub.hub, test_hub.operator, mo.kind, mo.organization_id, members)
+    test_hub.clock.advance(-test_hub.hub.now_s() % WARN_EVERY_S + 60)
+    assert sweep_once(loopback)[0]["warned"] == 0
+    test_hub.clock.advance(-test_hub.hub.now_s() % WARN_EVERY_S + 59)
+    assert sweep_once(loopback)[0]["warned"] == 1
+    test_hub.clock.advance(WARN_EVERY_S)
+    assert sweep_once(loopback)[0]["warned"] == 0
 
 
 def test_what_waits_is_measured(loopback, send):

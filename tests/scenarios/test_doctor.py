@@ -12,7 +12,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from moneta.adapters.embedded.directory_rows import decode_key, encode_key
+from moneta.adapters.embedded.directory_rows import decode_key, decode_organization, encode_key, encode_organization
 from moneta.domain.limits import ENDPOINT_FAILING_S_MAX, HEARTBEAT_AGE_S_MAX
 from moneta.entrypoints.cli.doctor import CHECKS
 from tests.certificates import make_certificate
@@ -101,6 +101,21 @@ def serve_tls(days):
     return change
 
 
+def certify(days):
+    """Give every organization a certificate that ends so many days from now."""
+
+    def change(data):
+        certificate = make_certificate(ends_at=NOW // 1000 + days * 86_400)
+        connection = apsw.Connection(str(data / "moneta.db"))
+        found = connection.execute("SELECT organization, kind, code, revision, data FROM organizations").fetchall()
+        for row in found:
+            packed = encode_organization(replace(decode_organization(row), certificates=(certificate,)))
+            connection.execute("UPDATE organizations SET data = ? WHERE organization = ?", (packed, row[0]))
+        connection.close()
+
+    return change
+
+
 PARTNERS = "SELECT organization FROM organizations"
 IDENTITIES = "SELECT ref FROM names JOIN identities ON identity_id = name"
 WAITING = "UPDATE events SET status = 0, received_at = {at} WHERE event = 1"
@@ -122,6 +137,8 @@ BROKEN = {
     "a key that ends today":  ("signing key",  FAIL, end_key(86_000)),
     "a key that has ended":   ("signing key",  FAIL, end_key(-2 * 86_400)),
     "a partner's old key":    ("partner keys", WARN, age_keys(PARTNERS, 366)),
+    "a certificate that ends": ("partner certificates", WARN, certify(30)),
+    "a certificate that has ended": ("partner certificates", WARN, certify(-1)),
     "an operator's old key":  ("identity keys", WARN, age_keys(IDENTITIES, 400)),
     "TLS that ends":          ("certificate",  WARN, serve_tls(20)),
     "TLS that ends today":    ("certificate",  FAIL, serve_tls(1)),

@@ -2,11 +2,12 @@
 
 import pytest
 
-from moneta.application import organizations
+from moneta.application import organization_keys, organizations
 from moneta.application.ports import IdentityRole
 from moneta.domain.errors import (
     CodeTakenError,
     ForbiddenError,
+    InvalidCertificateError,
     InvalidFieldError,
     InvalidParameterError,
     InvalidProofError,
@@ -21,7 +22,7 @@ from moneta.domain.identifiers import OrganizationId, is_uuid4
 from moneta.domain.ijson import NumberText
 from moneta.signing import base64url, jws, statements
 from moneta.signing.webhooks import parse_secret
-from tests.certificates import CERTIFICATE
+from tests.certificates import make_certificate
 from tests.hub import MO, PUBLISHER
 from tests.signing_examples import ALGORITHMS, NOW, OTHER_HUB, key_of
 
@@ -45,6 +46,10 @@ def read(house, caller, party):
     return organizations.read_organization(house.hub, caller, party.kind, party.organization_id)
 
 
+def certificate_of(code, algorithm="ES256", **when):
+    return make_certificate(key=key_of(algorithm, f"{code} contract").numbers, **when)
+
+
 # Creation.
 
 
@@ -56,7 +61,7 @@ def test_an_organization_is_registered_pending_with_all_that_was_sent(house, kin
         "services": ["news"],
         "industries": ["press", "radio"],
         "policies": {"auto_accept": True},
-        "certificates": [CERTIFICATE],
+        "certificates": [certificate_of("ACME", algorithm)],
     }
     members["metadata"] |= {"contact_email": "ops@acme.example", "region": "eu", "tier": {"level": 3}}
     answer = create(house, kind, members)
@@ -66,7 +71,7 @@ def test_an_organization_is_registered_pending_with_all_that_was_sent(house, kin
     assert (body["createdAt"], body["updatedAt"]) == (NOW, NOW)
     assert body["metadata"] == members["metadata"]
     assert (body["services"], body["industries"]) == (["news"], ["press", "radio"])
-    assert (body["policies"], body["certificates"]) == ({"auto_accept": True}, [CERTIFICATE])
+    assert (body["policies"], body["certificates"]) == ({"auto_accept": True}, members["certificates"])
     assert [key["use"] for key in body["keys"]] == [["contract"], ["auth"]]
     assert [key["jwk"] for key in body["keys"]] == [key["jwk"] for key in members["keys"]]
     assert [key["status"] for key in body["keys"]] == ["active", "active"]
@@ -228,16 +233,33 @@ def test_the_operator_replaces_the_members_sent_and_no_other(house):
     party = house.register(MO, "ACME")
     house.clock.advance(5)
     before = read(house, house.operator, party)
-    answer = update(house, house.operator, party, {"name": "New", "services": ["tv"], "certificates": [CERTIFICATE]})
+    certificate = certificate_of("ACME")
+    answer = update(house, house.operator, party, {"name": "New", "services": ["tv"], "certificates": [certificate]})
     assert answer.body == {
         **before.body,
         "name": "New",
         "services": ["tv"],
-        "certificates": [CERTIFICATE],
+        "certificates": [certificate],
         "updatedAt": NOW + 5,
     }
     assert answer.revision == before.revision + 1
     assert read(house, house.operator, party) == answer
+
+
+def test_a_certificate_is_of_a_key_that_the_organization_uses_and_valid(house):
+    party = house.register(MO, "ACME")
+    house.register(MO, "OTHER")
+    for certificate in (certificate_of("OTHER"), certificate_of("ACME", ends_at=NOW - 1)):
+        with pytest.raises(InvalidCertificateError):
+            update(house, house.operator, party, {"certificates": [certificate]})
+        with pytest.raises(InvalidCertificateError):
+            create(house, MO, {**house.organization_members(MO, "NEW"), "certificates": [certificate]})
+    kid = party.key.public.key_id
+    organization_keys.change_key_status(
+        house.hub, house.operator, MO, party.organization_id, kid, {"status": "retired"}
+    )
+    with pytest.raises(InvalidCertificateError):
+        update(house, house.operator, party, {"certificates": [certificate_of("ACME")]})
 
 
 def test_an_organization_replaces_its_metadata_and_nothing_else(house):

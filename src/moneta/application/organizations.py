@@ -8,7 +8,7 @@
 6. Where two operators are configured, a change of status waits for the second, unless it is the organization's own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -33,6 +33,7 @@ from moneta.application.documents import (
     texts,
 )
 from moneta.application.endpoint_checks import await_check, check_answers, owe_check
+from moneta.application.keyring import public_key
 from moneta.application.organization_keys import read_new_keys, register
 from moneta.application.organization_views import (
     CODE_MEMBER,
@@ -52,7 +53,7 @@ from moneta.domain.errors import EndpointNotCheckedError, ForbiddenError, Transi
 from moneta.domain.identifiers import OrganizationId, UnixMillis
 from moneta.domain.ijson import Value
 from moneta.domain.keys import ACTIVE as KEY_ACTIVE
-from moneta.domain.keys import KeyUse
+from moneta.domain.keys import KeyUse, RegisteredKey
 from moneta.domain.limits import CERTIFICATES_MAX, METADATA_MEMBERS_MAX, REASON_CHARS_MAX, URL_CHARS_MAX
 from moneta.domain.organizations import (
     ACTIVATE,
@@ -67,7 +68,8 @@ from moneta.domain.organizations import (
     check_code,
 )
 from moneta.domain.pending_changes import PendingChange
-from moneta.signing.certificates import check_certificate
+from moneta.signing.certificates import check_certificate, parse_certificate
+from moneta.signing.keys import PublicKey
 
 PROFILE_MEMBERS: Final = ("name", "metadata", "services", "industries", "policies", "certificates")
 OWN_MEMBERS: Final = frozenset({"metadata"})
@@ -98,7 +100,8 @@ def create_organization(
             required(members, name)
         code = check_code(members[code_member], field=code_member)
         offered = read_new_keys(hub, members, subject=code)
-        organization = _with_profile(hub, _unnamed(hub, kind, code, at=now), members)
+        offered_keys = [key.public for key in offered]
+        organization = _with_profile(hub, _unnamed(hub, kind, code, at=now), members, offered_keys)
         keys, position = register(hub, offered, organization.organization_id, at=now)
         shown, secret = new_secret(hub)
         record = make_record(
@@ -153,7 +156,8 @@ def update_organization(
         organization = organization_to_change(hub, kind, organization_id)
         check_names(members, PROFILE_MEMBERS)
         check_if_match(if_match, organization.revision)
-        changed = touched(_with_profile(hub, organization, members), at=hub.clock.now_ms())
+        active = [public_key(key) for key in _active_keys(hub, organization_id)]
+        changed = touched(_with_profile(hub, organization, members, active), at=hub.clock.now_ms())
         is_moved = changed.webhook_url != organization.webhook_url
         record = make_record(
             hub,
@@ -309,8 +313,10 @@ def _unnamed(hub: Hub, kind: OrganizationKind, code: str, *, at: UnixMillis) -> 
     )
 
 
-def _with_profile(hub: Hub, organization: Organization, members: Mapping[str, Value]) -> Organization:
-    """Return the organization with the members sent, each checked and replaced whole."""
+def _with_profile(
+    hub: Hub, organization: Organization, members: Mapping[str, Value], keys: Sequence[PublicKey]
+) -> Organization:
+    """Return the organization with the members sent, each checked and replaced whole. ``keys``: its active ones."""
     if "name" in members:
         organization = replace(organization, name=text(members, "name"))
     if "metadata" in members:
@@ -322,7 +328,7 @@ def _with_profile(hub: Hub, organization: Organization, members: Mapping[str, Va
     if "policies" in members:
         organization = replace(organization, policies=mapping(members, "policies"))
     if "certificates" in members:
-        organization = replace(organization, certificates=_read_certificates(members))
+        organization = replace(organization, certificates=_read_certificates(hub, members, keys))
     return organization
 
 
@@ -335,9 +341,16 @@ def _read_metadata(hub: Hub, members: Mapping[str, Value]) -> Mapping[str, Value
     return {**metadata, "webhook_url": hub.check_webhook_url(url)}
 
 
-def _read_certificates(members: Mapping[str, Value]) -> tuple[str, ...]:
+def _read_certificates(hub: Hub, members: Mapping[str, Value], keys: Sequence[PublicKey]) -> tuple[str, ...]:
     offered = items(members, "certificates", items_max=CERTIFICATES_MAX)
-    return tuple(check_certificate(pem, field="certificates") for pem in offered)
+    certificates = [parse_certificate(pem, field="certificates") for pem in offered]
+    for certificate in certificates:
+        check_certificate(certificate, keys, now=hub.now_s(), field="certificates")
+    return tuple(certificate.pem for certificate in certificates)
+
+
+def _active_keys(hub: Hub, organization_id: OrganizationId) -> list[RegisteredKey]:
+    return [key for key in keys_of(hub, organization_id, is_fresh=True) if key.status is KEY_ACTIVE]
 
 
 def _check_own_members(members: Mapping[str, Value]) -> None:
@@ -357,7 +370,7 @@ def _read_status_change(members: Mapping[str, Value], actor: OrganizationActor) 
 def _check_ready(hub: Hub, organization: Organization, event: OrganizationEvent) -> None:
     """Refuse an activation without keys or an answering endpoint, and the end of what has contracts open."""
     if event is ACTIVATE and organization.status is PENDING:
-        active = [key for key in keys_of(hub, organization.organization_id, is_fresh=True) if key.status is KEY_ACTIVE]
+        active = _active_keys(hub, organization.organization_id)
         missing = [str(use) for use in KeyUse if not any(use in key.uses for key in active)]
         if missing:
             raise TransitionRefusedError(

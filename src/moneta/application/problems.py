@@ -296,6 +296,18 @@ PROBLEM_TYPES: Final[Mapping[type[Refused], ProblemType]] = {
         "Key taken",
         "The key stands with an organization already.",
     ),
+    errors.InvalidCertificateError: ProblemType(
+        422,
+        "Invalid certificate",
+        "The certificate is not yet or no longer valid, or it certifies a key that the organization has not registered "
+        "or no longer uses. Register the key first.",
+    ),
+    errors.CertificateExpiringError: ProblemType(
+        409,
+        "Certificate expiring",
+        "No refusal, but what a `moneta.certificate.expiring` message carries: `certificate` (base64url of the SHA-256 "
+        "of its DER) ends at `expires_at`, in no more than `days` days. Have the operator replace it.",
+    ),
     errors.InvalidProofError: ProblemType(
         422,
         "Invalid proof",

@@ -391,6 +391,18 @@ class KeyTakenError(Refused):
     code = "key_taken"
 
 
+class InvalidCertificateError(Refused):
+    """The certificate is not valid now, or certifies a key that the organization has not registered."""
+
+    code = "invalid_certificate"
+
+
+class CertificateExpiringError(Refused):
+    """No refusal: what an organization is told before a certificate of its ends."""
+
+    code = "certificate_expiring"
+
+
 class InvalidProofError(Refused):
     """The proof of possession does not hold."""
 

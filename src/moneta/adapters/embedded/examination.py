@@ -13,12 +13,14 @@ import apsw
 
 from moneta.adapters.embedded.checks import LOG_GAP, RULES, page_faults
 from moneta.adapters.embedded.database import connect, rows, value
-from moneta.adapters.embedded.directory_rows import decode_key
+from moneta.adapters.embedded.directory_rows import decode_key, decode_organization
 from moneta.adapters.embedded.schema import check_version
 from moneta.adapters.embedded.signing_key_files import signing_period_end
 from moneta.adapters.embedded.store import existing_store
 from moneta.domain.identifiers import UnixMillis, UnixSeconds
 from moneta.domain.keys import KeyStatus
+from moneta.domain.organizations import OrganizationStatus
+from moneta.signing.certificates import parse_certificate
 
 FSYNCS: Final = 8
 BLOCK_BYTES: Final = 4096
@@ -41,6 +43,8 @@ class Examination:
     partner_keys: Mapping[str, UnixMillis]
     identity_keys: Mapping[str, UnixMillis]
     """Of each key that may sign now its owner with the key's id, and when it was registered."""
+    certificates: Mapping[str, UnixSeconds]
+    """Of each certificate of an organization that is not Destroyed its owner with its fingerprint, and when it ends."""
     wal_bytes: int
     store_bytes: int
     free_bytes: int
@@ -74,6 +78,7 @@ def examine(data_dir: Path) -> Examination:
             failing=dict(rows(connection, _FAILING)),
             partner_keys=_active_keys(connection, _PARTNER_KEYS),
             identity_keys=_active_keys(connection, _IDENTITY_KEYS),
+            certificates=_certificates(connection),
             wal_bytes=wal.stat().st_size if wal.exists() else 0,
             store_bytes=path.stat().st_size,
             free_bytes=shutil.disk_usage(data_dir).free,
@@ -108,6 +113,10 @@ _PARTNER_KEYS: Final = """
 SELECT name, keys.data FROM keys JOIN names ON ref = owner JOIN organizations ON organization = owner
 ORDER BY name, key_id
 """
+_ORGANIZATIONS: Final = """
+SELECT name, kind, code, revision, data FROM organizations JOIN names ON ref = organization WHERE status <> ?
+ORDER BY created_at
+"""
 _IDENTITY_KEYS: Final = """
 SELECT name, data FROM keys JOIN names ON ref = owner JOIN identities ON identity_id = name ORDER BY name, key_id
 """
@@ -116,6 +125,12 @@ SELECT name, data FROM keys JOIN names ON ref = owner JOIN identities ON identit
 def _active_keys(connection: apsw.Connection, asked: str) -> Mapping[str, UnixMillis]:
     found = ((owner, decode_key(data)) for owner, data in rows(connection, asked))
     return {f"{owner} {key.key_id}": key.changes[0].at for owner, key in found if key.status is KeyStatus.ACTIVE}
+
+
+def _certificates(connection: apsw.Connection) -> Mapping[str, UnixSeconds]:
+    found = [decode_organization(one) for one in rows(connection, _ORGANIZATIONS, (OrganizationStatus.DESTROYED,))]
+    read = [(one, parse_certificate(pem, field="certificates")) for one in found for pem in one.certificates]
+    return {f"{one.organization_id} {certificate.fingerprint}": certificate.ends_at for one, certificate in read}
 
 
 def _broken(connection: apsw.Connection) -> Sequence[str]:

@@ -4,6 +4,7 @@
 2. Contracts pending on a compromised key are declined, and those whose term is over expire.
 3. Deliveries that are due, or will be before the next sweeps, are announced: long waits, and lost announcements.
 4. What a crash left unfinished is completed.
+5. Once an hour, organizations are warned of certificates that end.
 
 Each is done whatever becomes of the others, as far as time allows; the next sweep goes on. What fails fails the call,
 so that the error rate tells of it.
@@ -15,14 +16,18 @@ from typing import Final
 
 import structlog
 
+from moneta.application.certificate_warnings import warn_of_certificates
 from moneta.application.end_contracts import decline_compromised, expire_contracts
 from moneta.application.ports import Serverless
 from moneta.domain.identifiers import UnixMillis
-from moneta.domain.limits import ANNOUNCE_AHEAD_S, PROCESS_BATCH_MAX, SWEEP_RESERVE_S
+from moneta.domain.limits import ANNOUNCE_AHEAD_S, PROCESS_BATCH_MAX, SWEEP_RESERVE_S, WARN_EVERY_S
 from moneta.entrypoints.aws_lambda import warm
 from moneta.entrypoints.aws_lambda.invocation import Event, LambdaContext, Response
 from moneta.entrypoints.telemetry.backlog import measure_backlog
 from moneta.entrypoints.telemetry.observing import Tally
+
+SWEEP_EVERY_S: Final = 60
+"""As the template schedules it."""
 
 log = structlog.get_logger()
 
@@ -102,6 +107,12 @@ def _complete(sweep: Sweep) -> int:
     return sweep.serverless.relay.complete_waiting()
 
 
+def _warn(sweep: Sweep) -> int:
+    """Warn of certificates that end, in the first minute of each hour: it reads every organization."""
+    hub = sweep.serverless.hub
+    return warn_of_certificates(hub) if hub.now_s() % WARN_EVERY_S < SWEEP_EVERY_S else 0
+
+
 # fmt: off
 PARTS: Final[Mapping[str, Callable[[Sweep], int]]] = {
     "measured":  _measure,
@@ -109,6 +120,7 @@ PARTS: Final[Mapping[str, Callable[[Sweep], int]]] = {
     "expired":   _expire,
     "announced": _announce,
     "completed": _complete,
+    "warned":    _warn,
 }
 # fmt: on
 

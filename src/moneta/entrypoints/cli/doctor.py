@@ -18,7 +18,7 @@ from cryptography import x509
 from moneta import bootstrap
 from moneta.bootstrap import data_directory
 from moneta.domain.errors import BackupError
-from moneta.domain.limits import ENDPOINT_FAILING_S_MAX
+from moneta.domain.limits import CERTIFICATE_WARNING_DAYS, ENDPOINT_FAILING_S_MAX
 from moneta.domain.retention import DAY_MS
 from moneta.entrypoints.heartbeats import WORKERS, HeartbeatFile
 from moneta.entrypoints.supervisor import StartError, supervisor_lock
@@ -234,6 +234,20 @@ def _partner_keys(it: Patient) -> Verdict:
     return _ages(it.found.partner_keys, it.now, advice)
 
 
+def _partner_certificates(it: Patient) -> Verdict:
+    """Judge the certificates of organizations: who is warned by webhook may not have seen to it."""
+    ends_at = {name: until - it.now // 1000 for name, until in it.found.certificates.items()}
+    soon = sorted(
+        (name for name in ends_at if ends_at[name] <= max(CERTIFICATE_WARNING_DAYS) * DAY_S),
+        key=lambda name: ends_at[name],
+    )
+    if not soon:
+        return Level.OK, f"{len(ends_at)}, none of which ends within {max(CERTIFICATE_WARNING_DAYS)} days", ""
+    shown = _first(f"{name} in {ends_at[name] // DAY_S} days" for name in soon)
+    advice = "ask their owners for new ones: PUT /organizations/{kind}/{id} replaces them"
+    return Level.WARN, f"{len(soon)} of {len(ends_at)} end soon or have ended: {shown}", advice
+
+
 def _identity_keys(it: Patient) -> Verdict:
     advice = "moneta identity add makes an identity with a new key: have its owner use that one's tokens"
     return _ages(it.found.identity_keys, it.now, advice)
@@ -361,6 +375,7 @@ CHECKS: Final[dict[str, Callable[[Patient], Verdict]]] = {
     "certificate":   _certificate,
     "partner keys":  _partner_keys,
     "identity keys": _identity_keys,
+    "partner certificates": _partner_certificates,
     "events":        _events,
     "dead letters":  _dead_letters,
     "deliveries":    _deliveries,

@@ -137,7 +137,7 @@ ROUTES: Final = (
         request=(schemas.NewMO, schemas.NewPublisher),
         is_idempotent=True,
         location="/organizations/{kind}/{id}",
-        problems=(*KEY_FAULTS, errors.CodeTakenError),
+        problems=(*KEY_FAULTS, errors.CodeTakenError, errors.InvalidCertificateError),
     ),
     Route(
         method="GET",
@@ -169,7 +169,7 @@ ROUTES: Final = (
         body=JSON_BODY,
         request=(schemas.OrganizationUpdate,),
         is_conditional=True,
-        problems=NO_WAY,
+        problems=(*NO_WAY, errors.InvalidCertificateError),
     ),
     Route(
         method="PUT",

@@ -19,6 +19,7 @@ from moneta.entrypoints.logs import configure_logs
 from moneta.entrypoints.pipes import Pipes, waker
 from moneta.entrypoints.telemetry.metrics import Source
 from moneta.entrypoints.telemetry.process import telemetry_of
+from moneta.entrypoints.warning import warning_thread
 from moneta.entrypoints.worker.beats import Beats
 from moneta.entrypoints.worker.completing import completing_thread
 from moneta.entrypoints.worker.processor import Processor
@@ -51,6 +52,7 @@ def _work(settings: Settings, pipes: Pipes, *, deliverer: int, ready: int) -> No
         beats = Beats(settings.data_dir, telemetry.figures, processor.heartbeat, on_asked=pipes.wake)
         beside = [
             forgetting_thread(hub, settings.retention),
+            warning_thread(hub, on_owed=waker(deliverer)),
             *([] if relay is None else [completing_thread(relay)]),
         ]
         beats.start()
