@@ -23,6 +23,7 @@ from moneta.application.ports import (
     NewEvent,
     OwedDelivery,
     RememberedAnswer,
+    Superseding,
     WebhookSecret,
     WebhookType,
 )
@@ -210,6 +211,7 @@ def with_leaf(contract_id, step: Step, *, status) -> Step:
         signatures=step.signatures,
         acts=step.acts,
         receipt=step.receipt,
+        superseded_by=step.superseded_by,
     )
     return replace(step, leaf=leaf)
 
@@ -252,6 +254,31 @@ def declined(contract_id="contract-1", *, event=None, owed=(), **step) -> Change
         owed=tuple(owed),
         status="declined",
     )
+
+
+def waiting(contract_id="contract-1", *, deem_at, revision=2, at=NOW + 1000) -> Change:
+    """The change after which only those are asked whose silence counts from ``deem_at`` on."""
+    step = Step(
+        revision=revision,
+        committed_at=at,
+        leaf=b"",
+        signatures=(signature(Role.PUBLISHER, prev=base64url.encode(digest("head"))),),
+        log=(LogLine(event="contract_signed", timestamp=at // 1000, actor=PUBLISHER, revision=revision),),
+        deem_at=deem_at,
+    )
+    return Change(
+        contract_id=contract_id,
+        read_revision=revision - 1,
+        step=with_leaf(contract_id, step, status="pending_org_signature"),
+        status="pending_org_signature",
+    )
+
+
+def superseding(older="old", *, by="contract-1", revision=3, at=NOW + 5000) -> Superseding:
+    """The step on ``older`` that makes it superseded ``by`` another."""
+    line = LogLine(event="contract_superseded", timestamp=at // 1000, actor=MONETA, revision=revision)
+    step = Step(revision=revision, committed_at=at, leaf=b"", log=(line,), superseded_by=by)
+    return Superseding(contract_id=older, read_revision=revision - 1, step=with_leaf(older, step, status="superseded"))
 
 
 # Deliveries.

@@ -49,7 +49,7 @@ HEADERS = {
 }
 BODIES = {
     "an unknown member":             ({"colour": "red"},                   "unknown_field"),
-    "supersedes":                    ({"supersedes": "contract-0"},        "not_supported"),
+    "supersedes":                    ({"supersedes": "contract-0"},        "not_supersedable"),
     "a third organization":          ({"org_id": "x"},                     "invalid_field"),
     "an unknown template":           ({"template_id": "sale"},             "unknown_template"),
     "an unknown version":            ({"version": 99},                     "unknown_template"),

@@ -8,19 +8,28 @@ import pytest
 from moneta.application import queries, templates
 from moneta.application.check_stored import check_stored
 from moneta.application.documents import to_json
-from moneta.application.ports import DeliveryQuery, EventStatus, EventType
+from moneta.application.ports import DeliveryQuery, EventType
 from moneta.client import Keyring, MessageRefusedError, Sign, Verifier
-from moneta.client import Party as ClientParty
 from moneta.client.contracts import cancel, decline, respond, sign_first
 from moneta.client.errors import HubUnreachableError
-from moneta.domain.audit import contract_leaf
-from moneta.domain.contracts import Start, Step, status_of
-from moneta.domain.errors import ForbiddenError, Refused, UnknownContractError
+from moneta.domain.errors import ForbiddenError, UnknownContractError
 from moneta.domain.identifiers import ContractId, EventId
 from moneta.domain.organizations import OrganizationKind
 from moneta.domain.templates import Role
 from moneta.entrypoints.cli.verification import verify_file
 from tests.hub import make_hub
+from tests.scenarios.solo import (
+    body_of,
+    client_of,
+    sends,
+    signs,
+    status,
+    steps_with_leaves,
+    submits,
+    template,
+    verifier,
+    view,
+)
 from tests.signing_examples import key_of
 from tests.stores import STORES
 
@@ -30,7 +39,7 @@ MO, PUBLISHER = OrganizationKind
 TEMPLATES = {  # signing order, required fields, guards
     "test-onboarding": ("org, moneta",              "org_id, legal_name",    "organization_pending"),
     "test-rotation":   ("org, org_new_key, moneta", "org_id, new_key",       "organizations_active"),
-    "test-notice":     ("moneta-last",              "mo_id, publisher_id",   "organizations_active"),
+    "test-notice":     ("mo, moneta",               "mo_id, publisher_id",   "organizations_active"),
     "test-both":       ("mo, moneta, org",          "mo_id, org_id",         "organizations_active"),
 }
 # fmt: on
@@ -38,11 +47,7 @@ TEMPLATES = {  # signing order, required fields, guards
 
 def yaml_of(name):
     order, fields, guards = TEMPLATES[name]
-    order = "mo, moneta" if order == "moneta-last" else order
-    return (
-        f"template_name: {name}\nversion: 1\nschema:\n  required_fields: [{fields}]\n"
-        f"signature_rules:\n  required_signatures: [{order}]\n  signing_order: [{order}]\nguards: [{guards}]\n"
-    ).encode()
+    return template(name, order, fields, guards=guards)
 
 
 @pytest.fixture(params=STORES)
@@ -53,42 +58,6 @@ def town(tmp_path, request):
         templates.publish_template(made.hub, made.operator, yaml_of(name), {})
     yield made
     made.close()
-
-
-def body_of(house, template, **members):
-    named = {
-        "contract_id": "c-1",
-        "template_id": template,
-        "version": 1,
-        "created_at": house.hub.now_s(),
-        "payload": {"legal_name": "An organization"},
-        **members,
-    }
-    return json.dumps(named).encode()
-
-
-def sends(house, party, kind, data, event_id):
-    """Send and process an event; tell ``processed``, or the code of what refused it."""
-    answer = house.send(party, house.event(party, kind, "c-1", data, event_id))
-    if isinstance(answer, Refused):
-        return answer.code
-    house.process()
-    record = house.hub.events.find(party.organization_id, EventId(event_id))
-    return json.loads(record.problem)["code"] if record.status is EventStatus.REJECTED else str(record.status)
-
-
-def submits(house, party, body, event_id="submit", **header):
-    signed = house.sign_first(party, body, **{"role": "org", **header})
-    return sends(house, party, EventType.SUBMIT, {"contract": signed}, event_id)
-
-
-def signs(house, party, event_id="sign", **header):
-    signed = house.sign_next(party, house.contract(ContractId("c-1")), **header)
-    return sends(house, party, EventType.SIGN, {"contract": signed}, event_id)
-
-
-def status(house):
-    return status_of(house.contract(ContractId("c-1")))
 
 
 def rotation(house, org, new_key=None):
@@ -252,66 +221,13 @@ def test_a_pending_organization_reads_its_own_event_only(town):
 # What others make of it, from the bytes alone.
 
 
-def view(house):
-    return json.loads(to_json(queries.contract_document(house.hub, house.contract(ContractId("c-1")))))
-
-
-def client_of(house, party):
-    return ClientParty(
-        organization_id=party.organization_id,
-        role=party.role,
-        hub=house.hub.base_url,
-        auth_key=party.auth_key,
-        contract_key=party.key,
-    )
-
-
-def verifier(house, me):
-    def fetch(path):
-        assert path == "/.well-known/jwks.json"
-        return json.loads(to_json(queries.read_moneta_keys(house.hub).body))
-
-    return Verifier(me, Keyring(fetch, clock=house.hub.now_s))
-
-
 def test_what_a_store_holds_of_it_is_checked(town):
     org = rotated(town)
     contract = town.contract(ContractId("c-1"))
     known = {org.key.public.key_id: org.key.public}
     known |= {key.public.key_id: key.public for key in town.hub.signer.published()}
-    steps = steps_of(contract)
+    steps = steps_with_leaves(contract)
     check_stored(ContractId("c-1"), steps, lambda _, key_id: known.get(key_id))
-
-
-def steps_of(contract):
-    """The steps as a store that keeps their leaves gives them, in one."""
-    start = Start(
-        body_bytes=contract.body_bytes,
-        signing_order=contract.signing_order,
-        template_sha256=contract.template_sha256,
-        received_at=contract.received_at,
-        expires_at=contract.expires_at,
-    )
-    step = Step(
-        revision=1,
-        committed_at=contract.received_at,
-        leaf=b"",
-        signatures=contract.signatures,
-        receipt=contract.receipt,
-        finalized_at=contract.finalized_at,
-        start=start,
-    )
-    leaf = contract_leaf(
-        contract_id=contract.contract_id,
-        revision=1,
-        committed_at=contract.received_at,
-        status="finalized",
-        body_bytes=contract.body_bytes,
-        signatures=contract.signatures,
-        acts=(),
-        receipt=contract.receipt,
-    )
-    return [replace(step, leaf=leaf)]
 
 
 def test_the_client_verifies_a_rotation_by_the_key_in_its_payload(town):

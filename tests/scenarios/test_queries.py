@@ -75,6 +75,8 @@ def test_a_pending_contract_is_shown_in_the_adrs_structure_and_in_full(house, pa
         "created_at": NOW - 60,
         "finalized_at": None,
         "description": "Premium",
+        "supersedes": None,
+        "superseded_by": None,
         "received_at": NOW,
         "revision": 1,
         "next_signers": ["publisher"],

@@ -21,6 +21,7 @@ from moneta.domain.organizations import OrganizationStatus
 ME, OTHER = OrganizationId("me"), OrganizationId("other")
 PARTIES = (CallerRole.MO, CallerRole.PUBLISHER)
 CHANGES = {
+    Operation.SUBMIT_CONTRACT,
     Operation.SEND_EVENT,
     Operation.REDELIVER,
     Operation.REPLAY_DELIVERIES,

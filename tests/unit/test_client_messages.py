@@ -429,7 +429,7 @@ ENDS = {
     "no status": (final(status=None), "status_mismatch"),
     "finalized with an act": (
         world.message("contract.finalized", jws=CHAIN, status="finalized", receipt=world.receipt(CHAIN), act=DECLINE),
-        "malformed_request",
+        "invalid_receipt",
     ),
     "declined without an act": (
         world.message("contract.declined", jws=PENDING, status="declined", receipt=world.receipt(PENDING)),

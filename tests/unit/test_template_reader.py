@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from moneta.adapters import plain_yaml, template_reader
 from moneta.adapters.template_reader import YAMLTemplateReader, builtin_templates
-from moneta.domain.errors import NotSupportedError, SchemaMismatchError, TemplateInvalidError
+from moneta.domain.errors import SchemaMismatchError, TemplateInvalidError
 from moneta.domain.ijson import NumberText
 from moneta.domain.schema_rules import FORMATS
 from moneta.domain.templates import Guard, Role
@@ -256,15 +256,8 @@ def test_an_invalid_template_lists_its_problems_with_their_lines():
         YAMLTemplateReader().compile(with_schema("true").replace(b"version: 1", b"version: x\nnotify: [publisher]"))
     assert refused.value.facts["problems"] == [
         "line 2: version: expected an integer from 1 to 2147483647",
-        "line 3: not supported yet: notify",
+        "line 3: notify: publisher signs, and is told anyway",
     ]
-
-
-def test_a_template_for_a_later_version_of_the_hub_is_not_called_invalid():
-    with pytest.raises(NotSupportedError) as refused:
-        YAMLTemplateReader().compile(with_schema("true").replace(b"version: 1", b"version: 1\nnotify: [publisher]"))
-    assert refused.value.facts["field"] == "notify"
-    assert "line 3: not supported yet: notify" in refused.value.detail
 
 
 # JSON Schema.

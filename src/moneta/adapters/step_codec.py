@@ -6,7 +6,8 @@ The rules:
 2. base64url texts are stored as the bytes that they encode, a quarter smaller; a text that does not re-encode to
    itself stays a text, so that what is read is what was written, whatever it was.
 3. The leaf is not in here: a store keeps it beside the step, where the audit log is made from it.
-4. The first element is the format's version; steps are immutable, so every version that was ever written is read.
+4. The first element is the format's version; steps are immutable, so every version that was ever written is read. What
+   was added since stands at the end of its array, and is not there in what was written before.
 """
 
 from typing import Final
@@ -15,7 +16,7 @@ import msgspec
 
 from moneta.domain.contracts import Act, ActName, LogLine, Signature, Start, Step
 from moneta.domain.errors import MalformedJWSError
-from moneta.domain.identifiers import MONETA, OrganizationId, Revision, UnixMillis, UnixSeconds, is_uuid4
+from moneta.domain.identifiers import MONETA, ContractId, OrganizationId, Revision, UnixMillis, UnixSeconds, is_uuid4
 from moneta.domain.templates import Role
 from moneta.signing import base64url
 
@@ -45,6 +46,8 @@ class _Start(msgspec.Struct, array_like=True, frozen=True):
     template_sha256: Text
     received_at: UnixMillis
     expires_at: UnixSeconds | None
+    silence: tuple[int | None, tuple[Role, ...]] | None = None
+    """After how many seconds silence counts, and whom else to tell of the end; None for neither."""
 
 
 class _Act(msgspec.Struct, array_like=True, frozen=True):
@@ -69,6 +72,8 @@ class _Step(msgspec.Struct, array_like=True, frozen=True):
     receipt: tuple[Text, ...] | None = None
     finalized_at: UnixSeconds | None = None
     start: _Start | None = None
+    later: tuple[UnixSeconds | None, ContractId | None] | None = None
+    """When silence counts from now on, and which contract supersedes this one; None for neither."""
 
 
 class _Header(msgspec.Struct, frozen=True):
@@ -102,6 +107,7 @@ def encode_step(step: Step) -> bytes:
             receipt=None if step.receipt is None else _pack_compact(step.receipt),
             finalized_at=step.finalized_at,
             start=None if step.start is None else _pack_start(step.start),
+            later=_pack_later(step),
         )
     )
 
@@ -117,6 +123,7 @@ def decode_step(raw: bytes, *, leaf: bytes = b"") -> Step:
     packed = _decoder.decode(raw)
     if packed.version != FORMAT:
         raise ValueError(f"step: expected format {FORMAT}, got {packed.version}")
+    deem_at, superseded_by = packed.later or (None, None)
     return Step(
         revision=packed.revision,
         committed_at=packed.committed_at,
@@ -130,7 +137,14 @@ def decode_step(raw: bytes, *, leaf: bytes = b"") -> Step:
         receipt=None if packed.receipt is None else _unpack_compact(packed.receipt),
         finalized_at=packed.finalized_at,
         start=None if packed.start is None else _unpack_start(packed.start),
+        deem_at=deem_at,
+        superseded_by=superseded_by,
     )
+
+
+def _pack_later(step: Step) -> tuple[UnixSeconds | None, ContractId | None] | None:
+    later = (step.deem_at, step.superseded_by)
+    return None if later == (None, None) else later
 
 
 def _pack_start(start: Start) -> _Start:
@@ -140,16 +154,20 @@ def _pack_start(start: Start) -> _Start:
         template_sha256=_pack(start.template_sha256),
         received_at=start.received_at,
         expires_at=start.expires_at,
+        silence=None if start.deem_after_s is None and not start.notify else (start.deem_after_s, start.notify),
     )
 
 
 def _unpack_start(packed: _Start) -> Start:
+    deem_after_s, notify = packed.silence or (None, ())
     return Start(
         body_bytes=packed.body_bytes,
         signing_order=packed.signing_order,
         template_sha256=_unpack(packed.template_sha256),
         received_at=packed.received_at,
         expires_at=packed.expires_at,
+        deem_after_s=deem_after_s,
+        notify=notify,
     )
 
 

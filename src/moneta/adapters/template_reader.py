@@ -16,7 +16,7 @@ import jsonschema_rs
 from jsonschema_rs import Draft202012Validator, RegexOptions
 
 from moneta.adapters import plain_yaml
-from moneta.domain.errors import NotSupportedError, SchemaMismatchError, TemplateInvalidError
+from moneta.domain.errors import SchemaMismatchError, TemplateInvalidError
 from moneta.domain.ijson import NumberText, Value
 from moneta.domain.limits import PATTERN_AUTOMATON_BYTES_MAX, TEMPLATE_PROBLEMS_MAX, TEMPLATES_COMPILED_MAX
 from moneta.domain.schema_rules import DIALECT, MONEY
@@ -76,9 +76,6 @@ def _compile(payload: bytes) -> JSONSchemaTemplate:
     read = _read(payload)
     if isinstance(read, JSONSchemaTemplate):
         return read
-    missing = [problem.not_supported for problem in read if problem.not_supported is not None]
-    if len(missing) == len(read):
-        raise NotSupportedError(f"template: line {read[0].line}: {read[0].message}", field=missing[0])
     problems = [f"line {problem.line}: {problem.message}" for problem in read]
     raise TemplateInvalidError(f"template: {problems[0]}", problems=problems)
 

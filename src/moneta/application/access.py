@@ -28,6 +28,7 @@ class Operation(StrEnum):
     READ_EVENT = "read_event"
     READ_CONTRACT = "read_contract"
     LIST_CONTRACTS = "list_contracts"
+    SUBMIT_CONTRACT = "submit_contract"
     READ_DELIVERY = "read_delivery"
     LIST_DELIVERIES = "list_deliveries"
     REDELIVER = "redeliver"
@@ -102,6 +103,7 @@ RIGHTS: Final[Mapping[Operation, Right]] = {
     Operation.READ_EVENT:                  Right(ANY,      ANY,     ANY,     OWN,   OWN,       OWN),
     Operation.READ_CONTRACT:               Right(ANY,      ANY,     ANY,     OWN,   OWN,       OWN),
     Operation.LIST_CONTRACTS:              Right(ANY,      ANY,     ANY,     OWN,   OWN,       OWN),
+    Operation.SUBMIT_CONTRACT:             Right(ANY,      NONE,    NONE,    NONE,  NONE,      NONE),
     # A Pending organization has its endpoint's tests to see.
     Operation.READ_DELIVERY:               Right(ANY,      ANY,     ANY,     OWN,   OWN,       OWN),
     Operation.LIST_DELIVERIES:             Right(ANY,      ANY,     ANY,     OWN,   OWN,       OWN),

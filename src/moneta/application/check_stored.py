@@ -75,6 +75,7 @@ def _check_leaf(contract_id: ContractId, body_bytes: bytes, step: Step) -> None:
         signatures=step.signatures,
         acts=step.acts,
         receipt=step.receipt,
+        superseded_by=step.superseded_by,
     )
     if step.leaf != expected:
         raise InvalidSignatureError(f"leaf of revision {step.revision}: says something else than the step")

@@ -11,7 +11,6 @@ from moneta.domain.errors import Refused, UnknownTemplateError
 from moneta.domain.identifiers import KeyId, MPassId, OrganizationId, RegistrySeq, UnixMillis
 from moneta.domain.ijson import Value
 from moneta.domain.keys import RegisteredKey
-from moneta.domain.mpass_policies import SpendingKey
 from moneta.domain.mpasses import MPass
 from moneta.domain.organizations import Organization
 from moneta.domain.templates import DRAFT, TemplateRecord
@@ -61,11 +60,12 @@ class Circumstances:
     organizations: Mapping[OrganizationId, Organization]
     keys: Mapping[OrganizationId, Mapping[KeyId, RegisteredKey]]
     mpasses: Mapping[MPassId, MPass]
-    spent: Mapping[SpendingKey, int]
     record: TemplateRecord | None
     compiled: CompiledTemplate | None
     new_key_holder: OrganizationId | None = None
     """With whom the payload's ``new_key`` stands in the registry, where the template has the role ``org_new_key``."""
+    superseded: Contract | None = None
+    """Of a first submission: the contract that it names to supersede."""
 
 
 def read_message(event: QueuedEvent) -> Message:

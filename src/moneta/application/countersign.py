@@ -6,7 +6,8 @@
    by, and always ``template_sha256``.
 3. Every end has a receipt: without one a full chain proves nothing, since the contract may have been cancelled.
 4. What is owed is born here, in the same commit: a request to each signer whose step has just begun, or the end to
-   every organization that signs.
+   every organization that signs, or that the template's ``notify`` names.
+5. Once nobody is left but those whose silence counts, the moment is fixed from which it does.
 """
 
 import hashlib
@@ -17,6 +18,7 @@ from typing import Final
 from moneta.application.ports import Hub, OwedDelivery, WebhookType
 from moneta.domain.audit import contract_leaf
 from moneta.domain.contracts import (
+    SUPERSEDED,
     Act,
     ActName,
     Contract,
@@ -30,8 +32,18 @@ from moneta.domain.contracts import (
     next_signers,
     signatures_by_step,
     status_of,
+    waits_for_acknowledgement,
 )
-from moneta.domain.identifiers import MONETA, OrganizationId, RegistrySeq, Revision, UnixMillis, UnixSeconds, WebhookId
+from moneta.domain.identifiers import (
+    MONETA,
+    ContractId,
+    OrganizationId,
+    RegistrySeq,
+    Revision,
+    UnixMillis,
+    UnixSeconds,
+    WebhookId,
+)
 from moneta.domain.templates import Role
 from moneta.signing import base64url, chain, statements
 from moneta.signing.jws import signing_input
@@ -61,7 +73,7 @@ def countersigned(
         issued_at=UnixSeconds(now // 1000),
         audience=hub.base_url,
         role=Role.MONETA,
-        prev=chain.head_of(signatures_by_step(contract)[-1]),
+        prev=_head(contract),
         template_sha256=contract.template_sha256,
         received_at=received_at // 1000,
         registry_seq=registry_seq,
@@ -80,14 +92,14 @@ def countersigned(
 def ended_by_moneta(
     hub: Hub, contract: Contract, *, name: ActName, reason_code: str, reason: str, now: UnixMillis
 ) -> Contract:
-    """Return the contract with an act of Moneta's that ends it: an expiry, or a decline."""
+    """Return the contract with an act of Moneta's that ends it: an expiry, a decline, or a deem."""
     compact = statements.make_act(
         hub.signer.current(),
         name=name,
         contract_id=contract.contract_id,
         reason_code=reason_code,
         reason=reason,
-        prev=chain.head_of(signatures_by_step(contract)[-1]),
+        prev=_head(contract) or "",
         issued_at=UnixSeconds(now // 1000),
         audience=hub.base_url,
     )
@@ -113,6 +125,7 @@ def step_between(
         receipt=receipt,
         finalized_at=finalized_at,
         start=_start(after) if before is None else None,
+        deem_at=_deem_at(before, after, now=now) if end is None else None,
         leaf=contract_leaf(
             contract_id=after.contract_id,
             revision=revision,
@@ -126,12 +139,35 @@ def step_between(
     )
 
 
+def superseding_step(older: Contract, *, by: ContractId, now: UnixMillis) -> Step:
+    """Return the step that makes ``older`` superseded. Its receipt stays that of its finalization."""
+    revision = Revision(older.revision + 1)
+    line = LogLine(event=f"contract_{SUPERSEDED}", timestamp=UnixSeconds(now // 1000), actor=MONETA, revision=revision)
+    return Step(
+        revision=revision,
+        committed_at=now,
+        log=(line,),
+        superseded_by=by,
+        leaf=contract_leaf(
+            contract_id=older.contract_id,
+            revision=revision,
+            committed_at=now,
+            status=SUPERSEDED,
+            body_bytes=older.body_bytes,
+            signatures=(),
+            acts=(),
+            receipt=None,
+            superseded_by=by,
+        ),
+    )
+
+
 def owed_between(before: Contract | None, after: Contract, *, now: UnixMillis) -> tuple[OwedDelivery, ...]:
     """Return the messages that the step from ``before`` to ``after`` makes the hub owe."""
     revision = Revision(1 if before is None else before.revision + 1)
     end = end_of(after)
     if end is not None:
-        recipients = _organizations_of(after, [role for step in after.signing_order for role in step])
+        recipients = _organizations_of(after, [*(role for step in after.signing_order for role in step), *after.notify])
         kind = END_WEBHOOK[end]
     elif before is None or _steps_done(after) > _steps_done(before):
         recipients = _organizations_of(after, next_signers(after))
@@ -174,7 +210,24 @@ def _start(contract: Contract) -> Start:
         template_sha256=contract.template_sha256,
         received_at=contract.received_at,
         expires_at=contract.expires_at,
+        deem_after_s=contract.deem_after_s,
+        notify=contract.notify,
     )
+
+
+def _deem_at(before: Contract | None, after: Contract, *, now: UnixMillis) -> UnixSeconds | None:
+    """Return from when silence counts, once only those are left whose silence does; None before."""
+    if after.deem_after_s is None or not waits_for_acknowledgement(after):
+        return None
+    if before is not None and before.deem_at is not None:
+        return before.deem_at
+    return UnixSeconds(now // 1000 + after.deem_after_s)
+
+
+def _head(contract: Contract) -> str | None:
+    """Return the head of the last complete step; None of a contract that Moneta itself begins."""
+    steps = signatures_by_step(contract)
+    return chain.head_of(steps[-1]) if steps else None
 
 
 def _receipt(hub: Hub, contract: Contract, end: EndStatus, *, now: UnixMillis, registry_seq: RegistrySeq) -> str:

@@ -1,4 +1,4 @@
-"""Ends that Moneta causes by itself: a term that is over, and a signature by a key that was compromised.
+"""Ends that Moneta causes by itself: by a term, by silence that counts, and for a key that was compromised.
 
 An expiry is committed only after everything that the hub received before the term has been processed: a signature
 received in time counts (protocol, section 4). What is received later is refused whether or not the expiry is committed,
@@ -6,22 +6,27 @@ so nothing depends on how soon this runs.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from moneta.application.countersign import ended_by_moneta
-from moneta.application.ports import Committed, Hub
+from moneta.application.ports import Change, Committed, Hub
 from moneta.application.process_events import contract_change
 from moneta.domain.contracts import ActName, Contract, end_of
+from moneta.domain.errors import Refused
 from moneta.domain.identifiers import ContractId, OrganizationId, RegistrySeq, UnixMillis, UnixSeconds
 from moneta.domain.keys import RegisteredKey
 from moneta.domain.limits import EXPIRY_GRACE_S, LIST_LIMIT_MAX, PROCESS_BATCH_MAX
 from moneta.domain.templates import Template
 
 EXPIRED_REASON = ("expired", "the contract's term is over")
+DEEMED_REASON = ("deemed_acknowledged", "whoever was asked was silent for as long as the template waits")
 COMPROMISED_REASON = ("key_compromised", "a signature on it is by a key that was reported compromised")
 
 
 def expire_contracts(hub: Hub) -> int:
-    """Expire up to a batch of contracts whose term, and a grace for messages on their way in, is over.
+    """End up to a batch of contracts that end by themselves, once a grace for messages on their way in is over.
+
+    By their term they expire; by the silence of those who were asked to acknowledge they are finalized.
 
     Returns:
         How many changes were made; a full batch means that there may be more.
@@ -31,14 +36,20 @@ def expire_contracts(hub: Hub) -> int:
     ready = [
         contract
         for contract_id, contract in found.items()
-        if contract.expires_at is not None
-        and not hub.events.has_unprocessed(contract_id, received_before=UnixMillis(contract.expires_at * 1000))
+        if contract.ends_at is not None
+        and not hub.events.has_unprocessed(contract_id, received_before=UnixMillis(contract.ends_at * 1000))
     ]
-    return _end(hub, ready, ActName.EXPIRE, *EXPIRED_REASON).count(Committed.COMMITTED)
+    expired = [contract for contract in ready if contract.ends_at == contract.expires_at]
+    silent = [contract for contract in ready if contract.ends_at != contract.expires_at]
+    outcomes = [
+        *_end(hub, expired, ActName.EXPIRE, *EXPIRED_REASON),
+        *_end(hub, silent, ActName.DEEM, *DEEMED_REASON),
+    ]
+    return outcomes.count(Committed.COMMITTED)
 
 
 def next_expiry_ms(hub: Hub) -> UnixMillis | None:
-    """Return when ``expire_contracts`` next has something to do; None if no contract has a term."""
+    """Return when ``expire_contracts`` next has something to do; None if no contract ends by itself."""
     term = hub.contracts.next_expiry()
     return None if term is None else UnixMillis((term + EXPIRY_GRACE_S) * 1000)
 
@@ -85,18 +96,8 @@ def _end(hub: Hub, contracts: Sequence[Contract], name: ActName, reason_code: st
     """End what is still open, and tell what became of each; a conflict is a contract that changed meanwhile."""
     pending = [contract for contract in contracts if end_of(contract) is None]
     templates = _templates_of(hub, pending)
-    mpasses = hub.directory.mpasses(sorted({one.body.mpass_id for one in pending if one.body.mpass_id is not None}))
-    now = hub.clock.now_ms()
     changes = [
-        contract_change(
-            hub,
-            contract,
-            ended_by_moneta(hub, contract, name=name, reason_code=reason_code, reason=reason, now=now),
-            templates[_template_name(contract)],
-            mpasses,
-            now=now,
-            registry_seq=hub.directory.registry_position(),
-        )
+        _change(hub, contract, templates[_template_name(contract)], name=name, reason_code=reason_code, reason=reason)
         for contract in pending
     ]
     if not changes:
@@ -119,3 +120,15 @@ def _templates_of(hub: Hub, contracts: Sequence[Contract]) -> Mapping[tuple[str,
 
 def _template_name(contract: Contract) -> tuple[str, int]:
     return contract.body.template_id, contract.body.version
+
+
+def _change(
+    hub: Hub, contract: Contract, template: Template, *, name: ActName, reason_code: str, reason: str
+) -> Change:
+    now, position = hub.clock.now_ms(), hub.directory.registry_position()
+    end = partial(ended_by_moneta, hub, contract, now=now)
+    change = partial(contract_change, hub, contract, template=template, now=now, registry_seq=position)
+    try:
+        return change(end(name=name, reason_code=reason_code, reason=reason))
+    except Refused as refusal:  # what silence would finalize can't be done any more
+        return change(end(name=ActName.DECLINE, reason_code=refusal.code, reason=refusal.detail))

@@ -10,7 +10,7 @@ A submission, step by step (protocol, sections 2, 3, 4 and 9):
 5. The one signature is by the template's initiator, which is the event's source.
 6. Its header is the one that must be signed here, its key valid, its signature true.
 7. Required fields, money and JSON Schema hold. A key that the contract adds is one that may be registered, and stands
-   with nobody.
+   with nobody; the contract that it supersedes is one that may be.
 8. The template's guards hold, at the receipt and now.
 
 A further signature:
@@ -32,7 +32,7 @@ An act:
 5. A party may decline while its own signature is missing; the initiator may cancel while no other party signed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from moneta.application.circumstances import (
@@ -47,11 +47,12 @@ from moneta.application.circumstances import (
 from moneta.application.guards import check_guards
 from moneta.application.keyring import public_key
 from moneta.application.ports import CompiledTemplate
-from moneta.domain.contract_body import PARTY_MEMBERS, ContractBody
+from moneta.domain.contract_body import PARTY_MEMBERS, ContractBody, body_of, supersedable_parts
 from moneta.domain.contracts import (
     Act,
     ActName,
     Contract,
+    EndStatus,
     Signature,
     check_may_cancel,
     check_may_decline,
@@ -59,6 +60,7 @@ from moneta.domain.contracts import (
     end_of,
     next_signers,
     signatures_by_step,
+    status_of,
 )
 from moneta.domain.errors import (
     ContractClosedError,
@@ -68,6 +70,7 @@ from moneta.domain.errors import (
     KeyTakenError,
     MissingFieldError,
     NotNextSignerError,
+    NotSupersedableError,
     Refused,
     RevisionConflictError,
     TemplateRetiredError,
@@ -77,11 +80,12 @@ from moneta.domain.errors import (
     UnknownOrganizationError,
     WrongSignerError,
 )
-from moneta.domain.identifiers import KeyId, OrganizationId, UnixSeconds
+from moneta.domain.identifiers import KeyId, OrganizationId, UnixMillis, UnixSeconds
+from moneta.domain.ijson import Value
 from moneta.domain.keys import COMPROMISED, KeyUse
 from moneta.domain.organizations import OrganizationKind, OrganizationStatus, check_active
 from moneta.domain.template_rules import check_body
-from moneta.domain.templates import RETIRED, Guard, Role
+from moneta.domain.templates import RETIRED, Guard, Role, Template
 from moneta.signing import chain, jws, statements
 from moneta.signing.jws import ACT_TYP, ContractJWS, Entry
 from moneta.signing.keys import PublicKey
@@ -127,8 +131,7 @@ def _judge_submission(message: Submission, around: Circumstances) -> Addition:
         raise body
     if around.contract is not None:
         raise ContractExistsError(f"contract {body.contract_id}: the id is taken", contract_id=body.contract_id)
-    if body.expires_at is not None and message.event.received_at >= body.expires_at * 1000:  # (2)
-        raise ContractExpiredError(f"contract {body.contract_id}: received at or after expires_at", field="expires_at")
+    _check_in_time(body, message.event.received_at)  # (2)
     compiled = _template_for_new(body, around)  # (3)
     template = compiled.template
     _check_parties(body, around)  # (4)
@@ -136,20 +139,61 @@ def _judge_submission(message: Submission, around: Circumstances) -> Addition:
     (entry,) = contract.entries  # (5)
     _check_signer(entry, template.initiator, body, message)
     _verify(entry, contract.payload, body, message, around, prev=None, template_sha256=template.sha256)  # (6)
-    compiled.check_payload(check_body(members, body, template))  # (7)
-    if Role.ORG_NEW_KEY in template.roles:
-        check_new_key(body, around)
+    _check_content(compiled, members, body, around)  # (7)
     check_guards(body, template, around, message.event.received_at, around.now)  # (8)
-    started = Contract(
+    started = _started(body, contract.body_bytes, template, message.event.received_at)
+    signatures = (_signature(entry, template.initiator),)
+    return Addition(contract=replace(started, signatures=signatures), is_changed=True)
+
+
+def judge_own(members: Mapping[str, Value], body_bytes: bytes, around: Circumstances) -> Contract:
+    """Return a contract that Moneta itself is about to begin, unsigned: a submission without a sender and a signature.
+
+    Raises:
+        Refused: What refuses any submission; or the template's initiator is a party.
+    """
+    body = body_of(members)  # (1)
+    if around.contract is not None:
+        raise ContractExistsError(f"contract {body.contract_id}: the id is taken", contract_id=body.contract_id)
+    _check_in_time(body, around.now)  # (2)
+    compiled = _template_for_new(body, around)  # (3)
+    _check_parties(body, around)  # (4)
+    if compiled.template.initiator is not Role.MONETA:  # (5)
+        raise WrongSignerError(
+            f"contract {body.contract_id}: begun by {compiled.template.initiator}", expected=compiled.template.initiator
+        )
+    _check_content(compiled, members, body, around)  # (7)
+    check_guards(body, compiled.template, around, around.now)  # (8)
+    return _started(body, body_bytes, compiled.template, around.now)
+
+
+def _started(body: ContractBody, body_bytes: bytes, template: Template, received_at: UnixMillis) -> Contract:
+    return Contract(
         known_body=body,
-        body_bytes=contract.body_bytes,
-        signing_order=template.signing_order,
+        body_bytes=body_bytes,
+        signing_order=template.whole_order,
         template_sha256=template.sha256,
-        received_at=message.event.received_at,
-        expires_at=effective_expiry(body, expires_in_s=template.expires_in_s, received_at=message.event.received_at),
-        signatures=(_signature(entry, template.initiator),),
+        received_at=received_at,
+        expires_at=effective_expiry(body, expires_in_s=template.expires_in_s, received_at=received_at),
+        signatures=(),
+        deem_after_s=template.deem_after_s,
+        notify=template.notify,
     )
-    return Addition(contract=started, is_changed=True)
+
+
+def _check_in_time(body: ContractBody, received_at: UnixMillis) -> None:
+    if body.expires_at is not None and received_at >= body.expires_at * 1000:
+        raise ContractExpiredError(f"contract {body.contract_id}: received at or after expires_at", field="expires_at")
+
+
+def _check_content(
+    compiled: CompiledTemplate, members: Mapping[str, Value], body: ContractBody, around: Circumstances
+) -> None:
+    compiled.check_payload(check_body(members, body, compiled.template))
+    if Role.ORG_NEW_KEY in compiled.template.roles:
+        check_new_key(body, around)
+    if body.supersedes is not None:
+        check_supersedable(body, around.superseded)
 
 
 def _judge_signature(
@@ -261,13 +305,33 @@ def check_new_key(body: ContractBody, around: Circumstances) -> None:
         raise KeyTakenError(f"key {key.key_id} stands in the registry already", kid=key.key_id, field="new_key")
 
 
+def check_supersedable(body: ContractBody, older: Contract | None) -> None:
+    """Refuse a contract that takes the place of another which it may not replace; to strangers there is none.
+
+    Raises:
+        NotSupersedableError: There is none, it is not finalized or superseded already, or it is between others.
+    """
+    if older is None or supersedable_parts(body) != supersedable_parts(older.body):
+        raise NotSupersedableError(
+            f"supersedes: there is no contract {body.supersedes} of the same parties, mPass and template",
+            field="supersedes",
+        )
+    status = status_of(older)
+    if status != EndStatus.FINALIZED:
+        raise NotSupersedableError(f"supersedes: contract {body.supersedes} is {status}", status=status)
+
+
 def _check_open(contract: Contract, message: Message) -> None:
     """Refuse what comes after the end, or at or after the term, whether or not the expiry is committed."""
-    end = end_of(contract)
-    if end is not None:
-        raise ContractClosedError(f"contract {contract.contract_id} is {end}", status=end)
-    if contract.is_expired_at(message.event.received_at):
-        raise ContractClosedError(f"contract {contract.contract_id} has expired", status="expired")
+    if end_of(contract) is not None:
+        status = status_of(contract)
+        raise ContractClosedError(f"contract {contract.contract_id} is {status}", status=status)
+    if contract.is_over_at(message.event.received_at):
+        is_expired = contract.ends_at == contract.expires_at
+        raise ContractClosedError(
+            f"contract {contract.contract_id} {'has expired' if is_expired else 'counts as acknowledged'}",
+            status=EndStatus.EXPIRED if is_expired else EndStatus.FINALIZED,
+        )
 
 
 def _check_stored(sent: ContractJWS, contract: Contract) -> None:

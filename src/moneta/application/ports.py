@@ -28,7 +28,6 @@ from moneta.domain.identifiers import (
 )
 from moneta.domain.ijson import Value
 from moneta.domain.keys import RegisteredKey
-from moneta.domain.mpass_policies import Spending, SpendingKey
 from moneta.domain.mpasses import MPass, MPassStatus
 from moneta.domain.organizations import Organization, OrganizationKind, OrganizationStatus
 from moneta.domain.pending_changes import ChangeState, PendingChange
@@ -262,12 +261,22 @@ class OwedDelivery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Superseding:
+    """The step that a change adds to another contract, the one that its own takes the place of."""
+
+    contract_id: ContractId
+    read_revision: Revision
+    step: Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """One all-or-nothing write: an event's outcome, the step it caused (if any), and what is owed for it.
 
     ``read_revision``: the contract's when it was judged, 0 for a contract that must not exist yet. ``outcome`` is None
     for what a timer causes. Without a ``step`` the contract is not touched and its revision not checked.
     ``directory``: what the step does to the directory, written only if everything in it is still as it was read.
+    ``supersedes``: a step on another contract, written only if that one is still as it was read.
     """
 
     contract_id: ContractId
@@ -278,8 +287,7 @@ class Change:
     status: str = ""
     """The contract's status after the step: for indexes only, always derivable from the steps."""
     directory: "DirectoryChange | None" = None
-    spending: tuple[Spending, ...] = ()
-    """What it adds to the counters of mPasses, no counter twice; never beyond a limit, whoever else writes."""
+    supersedes: Superseding | None = None
 
 
 class Committed(StrEnum):
@@ -336,10 +344,9 @@ class ContractStore(Protocol):
         """Write each change whole or not at all; one answer each, in order.
 
         ``duplicate``: the event has an outcome already, and nothing was changed. ``conflict``: the contract is no
-        longer at ``read_revision``, the directory no longer as it was read for ``change.directory``, or a limit leaves
-        no room for ``change.spending``, and nothing was changed. Committing the same change again changes nothing.
-        New mPasses that are too many to be written in one write with their step may be seen a moment after it; they
-        will be, whoever dies.
+        longer at ``read_revision``, or the directory no longer as it was read for ``change.directory``, and nothing
+        was changed. Committing the same change again changes nothing. New mPasses that are too many to be written in
+        one write with their step may be seen a moment after it; they will be, whoever dies.
         An outcome removes its event's bytes; the digest stays. A change is at most 400 KB (a DynamoDB item).
         No two changes of a call touch the same contract. One fsync or one round trip serves them all.
 
@@ -355,13 +362,13 @@ class ContractStore(Protocol):
         """
 
     def due_to_expire(self, *, before: UnixSeconds, limit: int) -> Sequence[ContractId]:
-        """Return pending contracts whose ``expires_at`` is at or before that moment, earliest first.
+        """Return pending contracts that end by themselves (``Contract.ends_at``) at or before it, earliest first.
 
         Not those that a dead letter is about: it was received in time, and waits for an operator.
         """
 
     def next_expiry(self) -> UnixSeconds | None:
-        """Return the earliest ``expires_at`` of a pending contract; None if none has one."""
+        """Return the earliest ``ends_at`` of a pending contract; None if none has one."""
 
     def pending_with(self, organization: OrganizationId, *, limit: int, cursor: str | None) -> Page[ContractId]:
         """Return pending contracts that name ``organization``."""
@@ -775,9 +782,6 @@ class DirectoryStore(Protocol):
         It costs as much as there is to return, however many mPasses the list has.
         """
 
-    def spent(self, keys: Sequence[SpendingKey]) -> Mapping[SpendingKey, int]:
-        """Return what these counters of mPasses say, of those that there are; never from a cache."""
-
     def mpass_numbers(self, numbers: Sequence[str]) -> Mapping[str, MPassId]:
         """Return the mPass that has each of ``numbers``, of those that were given; never from a cache."""
 
@@ -912,7 +916,6 @@ class TemplateReader(Protocol):
 
         Raises:
             TemplateInvalidError: ``lint`` has something to say.
-            NotSupportedError: All it has to say is that this version does not do something yet.
         """
 
 

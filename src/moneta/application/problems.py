@@ -117,11 +117,6 @@ PROBLEM_TYPES: Final[Mapping[type[Refused], ProblemType]] = {
         "Schema mismatch",
         "The payload does not satisfy the template's JSON Schema; `field` is the path of the first fault.",
     ),
-    errors.NotSupportedError: ProblemType(
-        422,
-        "Not supported",
-        "The protocol knows this, and this version of the hub does not do it yet.",
-    ),
     errors.UnknownTemplateError: ProblemType(
         422,
         "Unknown template",
@@ -166,16 +161,6 @@ PROBLEM_TYPES: Final[Mapping[type[Refused], ProblemType]] = {
         409,
         "mPass not active",
         "The mPass is Pending, Locked, Expired or Revoked.",
-    ),
-    errors.MPassPolicyError: ProblemType(
-        409,
-        "mPass policy refused",
-        "The mPass's policy does not admit this use; `rule` names the member of the policy that does not.",
-    ),
-    errors.MPassLimitExceededError: ProblemType(
-        409,
-        "mPass limit exceeded",
-        "A limit of the mPass's policy leaves less than the contract would spend; `currency` and `per` name the limit.",
     ),
     errors.MPassNumberTakenError: ProblemType(
         409,
@@ -227,6 +212,12 @@ PROBLEM_TYPES: Final[Mapping[type[Refused], ProblemType]] = {
         422,
         "Idempotency key reused",
         "The same caller sent another request with this `Idempotency-Key` before.",
+    ),
+    errors.NotSupersedableError: ProblemType(
+        409,
+        "Not supersedable",
+        "What `supersedes` names is no finalized contract of the same parties, mPass and template, or has been"
+        " superseded already.",
     ),
     errors.ContractExpiredError: ProblemType(
         422,

@@ -115,6 +115,8 @@ def contract_document(hub: Hub, contract: Contract) -> dict[str, object]:
         "created_at": body.created_at,
         "finalized_at": contract.finalized_at,
         "description": body.description,
+        "supersedes": body.supersedes,
+        "superseded_by": contract.superseded_by,
         "received_at": seconds(contract.received_at),
         "revision": contract.revision,
         "next_signers": list(next_signers(contract)),

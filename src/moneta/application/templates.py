@@ -44,7 +44,7 @@ def publish_template(hub: Hub, caller: Caller, payload: bytes, parameters: Mappi
     The same bytes again are answered with the version as it is, ``is_replay``.
 
     Raises:
-        TemplateInvalidError, NotSupportedError, TooLargeError: The YAML is no template; ``problems`` says why.
+        TemplateInvalidError, TooLargeError: The YAML is no template; ``problems`` says why.
         TemplateExistsError: That version is there, with other bytes.
     """
     authorize(caller, Operation.PUBLISH_TEMPLATE, owner=None)

@@ -54,11 +54,12 @@ class _Form:
     is_about_contract: bool = True
 
 
+_FINALIZED: Final = frozenset({"contract", "receipt"})
 _ENDED_BY_ACT: Final = frozenset({"contract", "receipt", "act"})
 # fmt: off
 _FORMS: Final[Mapping[MessageType, _Form]] = {
     MessageType.SIGNATURE_REQUESTED:  _Form(frozenset({"contract"})),
-    MessageType.FINALIZED:            _Form(frozenset({"contract", "receipt"}), end=EndStatus.FINALIZED),
+    MessageType.FINALIZED:            _Form(_FINALIZED, frozenset({"act"}), end=EndStatus.FINALIZED),
     MessageType.DECLINED:             _Form(_ENDED_BY_ACT, end=EndStatus.DECLINED),
     MessageType.CANCELLED:            _Form(_ENDED_BY_ACT, end=EndStatus.CANCELLED),
     MessageType.EXPIRED:              _Form(_ENDED_BY_ACT, end=EndStatus.EXPIRED),

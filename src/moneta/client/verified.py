@@ -24,12 +24,19 @@ class KnownTemplate:
     """A template version that a party has read and pinned: its digest, and the order that it was read to have.
 
     ``sha256``: base64url of the digest of the YAML bytes, as ``GET /templates/{name}/{version}`` shows it.
+    ``acknowledge``: the roles that are asked after the order is complete, and whose silence may count.
     """
 
     name: str
     version: int
     sha256: str
     signing_order: SigningOrder
+    acknowledge: tuple[Role, ...] = ()
+
+    @property
+    def whole_order(self) -> SigningOrder:
+        """The signing order, and the step of those that acknowledge after it."""
+        return (*self.signing_order, self.acknowledge) if self.acknowledge else self.signing_order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ An end (``Verifier.end``):
 7. A receipt by the hub's key names this hub, contract, body, end, act and head. A chain alone proves no end. If it
    is finalized: at the receipt's position in the key registry, no key that signed after Moneta was revoked.
 8. Where an act made the end: it verifies, is for this hub and contract, of the kind that leads to that end, chained to
-   it, and by who may do it.
+   it, and by who may do it. A ``deem`` stands in for those alone that the pinned template lets be silent.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -69,7 +69,7 @@ class Verifier:
             chain = verify_chain(signed, audience=self.party.hub, key_for=self._key_for(body, signed))  # (3)
         template = self._templates.get((body.template_id, body.version))
         sha256 = _template_sha256(signed.entries, template)  # (4)
-        steps = chain if template is None else _steps_in_order(chain, template.signing_order)
+        steps = chain if template is None else _steps_in_order(chain, template.whole_order)
         _check_times(chain)  # (5)
         self._check_judged(body, signed.entries)
         return VerifiedContract(
@@ -125,6 +125,8 @@ class Verifier:
                 return VerifiedEnd(status=end, finalized_at=finalized_at, receipt=receipt)
             statement = parse_act(act)
             actor = self._check_act(contract, end, statement)  # (8)
+            if statement.name is ActName.DEEM:
+                self._check_deemed(contract)
         return VerifiedEnd(
             status=end,
             finalized_at=finalized_at,
@@ -194,7 +196,7 @@ class Verifier:
 
     def _order_of(self, contract: VerifiedContract) -> SigningOrder | None:
         template = self._templates.get((contract.body.template_id, contract.body.version))
-        return None if template is None else template.signing_order
+        return None if template is None else template.whole_order
 
     def _check_receipt(self, contract: VerifiedContract, end: EndStatus, receipt: str, act: Value) -> UnixSeconds:
         issued_at = jws.parse_compact(receipt, jws.RECEIPT_HEADER, what="receipt").entry.header.issued_at
@@ -210,7 +212,7 @@ class Verifier:
         for name, value in expected.items():
             if claims[name] != value:
                 raise _refused(contract, f"receipt: {name}: expected {value}", "invalid_receipt")
-        if claims["head"] not in _heads_possible(contract, end):
+        if claims["head"] not in _heads_possible(contract, end, has_act=act is not None):
             raise _refused(contract, f"receipt: head: expected {contract.head}", "invalid_receipt")
         times = [claims[name] for name in ("finalized_at", "registry_seq")]
         finalized_at, position = (
@@ -235,6 +237,15 @@ class Verifier:
                 verify_compact(act.jws, public, typ=jws.ACT_TYP, audience=self.party.hub)
                 return role
         raise _refused(contract, f"act: {act.name} is not by who may do it", "wrong_signer")
+
+    def _check_deemed(self, contract: VerifiedContract) -> None:
+        """(8): silence counts only where the pinned template lets it, and once all others have signed."""
+        template = self._templates.get((contract.body.template_id, contract.body.version))
+        if template is None:
+            if Role.MONETA not in contract.signed_roles:
+                raise _refused(contract, "deemed, and moneta has not signed it", "invalid_act")
+        elif not template.acknowledge or len(contract.steps) < len(template.signing_order):
+            raise _refused(contract, "deemed, where the template asks for a signature", "invalid_act")
 
     def _find_key(self, body: ContractBody, role: Role, key_id: KeyId | str) -> TrustedKey | None:
         try:
@@ -289,13 +300,13 @@ def _check_finalized(contract: VerifiedContract, end: EndStatus, order: SigningO
         raise _refused(contract, "finalized, but a signature of the template's order is missing", "invalid_receipt")
 
 
-def _heads_possible(contract: VerifiedContract, end: EndStatus) -> set[str]:
+def _heads_possible(contract: VerifiedContract, end: EndStatus, *, has_act: bool) -> set[str]:
     """Return the heads that a receipt for ``end`` may name.
 
     An act may end a contract in the middle of a parallel step. Without the template, whose steps are then exact, that
     step can't be told from a complete one, and the head is its own or that of the one before.
     """
-    if end is EndStatus.FINALIZED or contract.is_template_known:
+    if contract.is_template_known or (end is EndStatus.FINALIZED and not has_act):
         return {contract.head}
     return {head_of(step) for step in contract.steps[-2:]}
 
@@ -306,7 +317,7 @@ def _actors_possible(contract: VerifiedContract, act: ActName) -> tuple[Role, ..
     Moneta declines too, where a check fails on a later turn of its own.
     """
     match act:
-        case ActName.EXPIRE:
+        case ActName.EXPIRE | ActName.DEEM:
             return (Role.MONETA,)
         case ActName.CANCEL:
             return (contract.initiator,)

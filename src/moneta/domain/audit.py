@@ -26,9 +26,13 @@ def contract_leaf(  # one argument a member of the leaf
     signatures: Sequence[Signature],
     acts: Sequence[Act],
     receipt: str | None,
+    superseded_by: ContractId | None = None,
 ) -> bytes:
-    """Return the leaf of a commit on a contract; ``signatures``, ``acts`` and ``receipt`` are those it added."""
-    members = {
+    """Return the leaf of a commit on a contract; ``signatures``, ``acts`` and ``receipt`` are those it added.
+
+    ``superseded_by`` stands in the leaf of no other commit than the one that it makes.
+    """
+    members: dict[str, object] = {
         "v": LEAF_VERSION,
         "kind": "contract",
         "contract_id": contract_id,
@@ -40,6 +44,8 @@ def contract_leaf(  # one argument a member of the leaf
         "acts": [_digest(act.compact.encode("ascii")) for act in acts],
         "receipt": None if receipt is None else _digest(receipt.encode("ascii")),
     }
+    if superseded_by is not None:
+        members["superseded_by"] = superseded_by
     return _encoder.encode(members).encode("ascii")
 
 

@@ -13,7 +13,6 @@ from moneta.domain.errors import (
     AmbiguousFieldError,
     InvalidFieldError,
     MissingFieldError,
-    NotSupportedError,
     UnknownFieldError,
 )
 from moneta.domain.identifiers import ContractId, MPassId, OrganizationId, UnixSeconds, is_chosen_id
@@ -29,10 +28,11 @@ PARTY_MEMBERS: Final[Mapping[Role, str]] = {
     Role.ORG_NEW_KEY: "org_id",
 }
 MEMBERS: Final = frozenset(
-    {*REQUIRED_MEMBERS, "mo_id", "publisher_id", "org_id", "mpass_id", "description", "expires_at", "nonce"}
+    {
+        *REQUIRED_MEMBERS,
+        *("mo_id", "publisher_id", "org_id", "mpass_id", "description", "expires_at", "supersedes", "nonce"),
+    }
 )
-NOT_YET: Final = frozenset({"supersedes"})
-"""Members that protocol section 3 knows and this version of the hub does not do yet."""
 
 _NONCE: Final = re.compile(
     r"(?=.{22})(?:[A-Za-z0-9_-]{4})*(?:[A-Za-z0-9_-][AQgw]|[A-Za-z0-9_-]{2}[AEIMQUYcgkosw048])?", re.ASCII
@@ -55,6 +55,7 @@ class ContractBody:
     mpass_id: MPassId | None = None
     description: str | None = None
     expires_at: UnixSeconds | None = None
+    supersedes: ContractId | None = None
     nonce: str | None = None
 
     def party(self, role: Role) -> OrganizationId | None:
@@ -84,7 +85,7 @@ def parse_body(raw: bytes) -> ContractBody:
 
     Raises:
         MalformedJSONError: Not an I-JSON object.
-        UnknownFieldError, NotSupportedError, MissingFieldError, InvalidFieldError: The first member that is wrong.
+        UnknownFieldError, MissingFieldError, InvalidFieldError: The first member that is wrong.
     """
     return body_of(parse_object(raw, what="contract body"))
 
@@ -104,12 +105,18 @@ def body_of(members: Mapping[str, Value]) -> ContractBody:
         mpass_id=cast("MPassId | None", _optional(members, "mpass_id")),  # likewise
         description=_description(members),
         expires_at=UnixSeconds(_integer(members, "expires_at")) if "expires_at" in members else None,
+        supersedes=cast("ContractId | None", _optional(members, "supersedes")),  # likewise
         nonce=_nonce(members),
     )
     if len(body.parties()) > PARTIES_MAX:
         # Also what a list costs on DynamoDB: an organization is found by one of the two that a contract is indexed by.
         raise InvalidFieldError(f"org_id: a contract names at most {PARTIES_MAX} organizations", field="org_id")
     return body
+
+
+def supersedable_parts(body: ContractBody) -> tuple[object, ...]:
+    """Return what a contract and the one that it supersedes must have in common."""
+    return body.template_id, body.mo_id, body.publisher_id, body.org_id, body.mpass_id
 
 
 def find_field(body: Mapping[str, Value], name: str) -> Value:
@@ -148,8 +155,6 @@ def _at_known_places(body: Mapping[str, Value], payload: Value, name: str) -> li
 
 def _check_members(members: Mapping[str, Value]) -> None:
     for name in members:
-        if name in NOT_YET:
-            raise NotSupportedError(f"contract body: {name} is not supported yet", field=name)
         if name not in MEMBERS:
             raise UnknownFieldError(f"contract body: unknown member {name[:64]!r}", field=name[:64])
     for name in REQUIRED_MEMBERS:

@@ -3,11 +3,15 @@
 The rules (protocol, sections 3 and 4):
 
 1. The body (``contract_body``) never changes: its bytes are what every signature covers.
-2. The next signers are ``signing_order[complete steps]`` less the roles that signed; a role signs once.
+2. The signing order is the template's, and after it, where the template has any, the step of those that acknowledge.
+   The next signers are ``signing_order[complete steps]`` less the roles that signed; a role signs once.
 3. Until an act or the last signature ends it, the status is ``pending_<roles>_signature``.
 4. A party whose signature is missing may decline. The initiator may cancel while no party but it and Moneta signed;
    an organization that signs with two of its keys is one party.
-5. The state is derived from signatures and acts, never stored as an independent truth.
+5. Once only the acknowledging step is left, silence counts: after the template's wait Moneta's ``deem`` stands in, and
+   the contract is finalized.
+6. A later contract that names this one and is finalized makes it ``superseded``; that is no end of its own.
+7. The state is derived from signatures and acts, never stored as an independent truth.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -40,13 +44,17 @@ class ActName(StrEnum):
     DECLINE = "decline"
     CANCEL = "cancel"
     EXPIRE = "expire"
+    DEEM = "deem"
 
 
 END_OF_ACT: Final[Mapping[ActName, EndStatus]] = {
     ActName.DECLINE: EndStatus.DECLINED,
     ActName.CANCEL: EndStatus.CANCELLED,
     ActName.EXPIRE: EndStatus.EXPIRED,
+    ActName.DEEM: EndStatus.FINALIZED,
 }
+SUPERSEDED: Final = "superseded"
+"""The status of a finalized contract that a later one has taken the place of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,14 +97,18 @@ class Start:
     template_sha256: str
     received_at: UnixMillis
     expires_at: UnixSeconds | None
+    deem_after_s: int | None = None
+    notify: tuple[Role, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """What one commit adds to a contract; immutable, and the only thing a contract is made of.
 
-    ``start`` stands in the first step and in no other. ``receipt`` and ``finalized_at`` stand in the one that ends
-    the contract. ``leaf`` is the entry for the audit log (``audit.contract_leaf``), written in the same commit.
+    ``start`` stands in the first step and in no other. ``receipt`` and ``finalized_at`` stand in the one that ends the
+    contract, ``superseded_by`` in one after it. ``deem_at`` stands in each after which only those are asked whose
+    silence will count from then on. ``leaf`` is the entry for the audit log (``audit.contract_leaf``), written in the
+    same commit.
     """
 
     revision: Revision
@@ -108,6 +120,8 @@ class Step:
     receipt: str | None = None
     finalized_at: UnixSeconds | None = None
     start: Start | None = None
+    deem_at: UnixSeconds | None = None
+    superseded_by: ContractId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +130,7 @@ class Contract:
 
     ``body_bytes`` are the exact bytes that every signature covers. ``received_at``: of the first submission.
     ``expires_at``: the earlier of the body's and the template's term, counted from that receipt; None for no term.
+    ``signing_order``: with the acknowledging step, if there is one: where ``deem_after_s`` is not None.
     ``known_body``: the body, where it has been read already.
     """
 
@@ -130,6 +145,10 @@ class Contract:
     receipt: str | None = None
     finalized_at: UnixSeconds | None = None
     revision: Revision = _UNCOMMITTED
+    deem_after_s: int | None = None
+    notify: tuple[Role, ...] = ()
+    deem_at: UnixSeconds | None = None
+    superseded_by: ContractId | None = None
     known_body: ContractBody | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -149,9 +168,16 @@ class Contract:
         """The roles that signed, in the order recorded."""
         return tuple(signature.role for signature in self.signatures)
 
-    def is_expired_at(self, moment: UnixMillis) -> bool:
-        """Tell whether what is received at ``moment`` comes too late."""
-        return self.expires_at is not None and moment >= self.expires_at * 1000
+    @property
+    def ends_at(self) -> UnixSeconds | None:
+        """When it ends by itself, unless something ends it before: by its term, or because silence counts."""
+        ends = [moment for moment in (self.expires_at, self.deem_at) if moment is not None]
+        return min(ends, default=None)
+
+    def is_over_at(self, moment: UnixMillis) -> bool:
+        """Tell whether what is received at ``moment`` comes too late, whether or not the end is committed."""
+        ends_at = self.ends_at
+        return ends_at is not None and moment >= ends_at * 1000
 
 
 def assemble(steps: Sequence[Step]) -> Contract:
@@ -163,6 +189,7 @@ def assemble(steps: Sequence[Step]) -> Contract:
     is_whole = [step.revision for step in steps] == list(range(1, len(steps) + 1))
     if start is None or not is_whole or any(step.start is not None for step in steps[1:]):
         raise ValueError("a contract's steps run from revision 1, the only one with a start, without a gap")
+    ended = next((step for step in reversed(steps) if step.receipt is not None), steps[-1])
     return Contract(
         body_bytes=start.body_bytes,
         signing_order=start.signing_order,
@@ -172,9 +199,13 @@ def assemble(steps: Sequence[Step]) -> Contract:
         signatures=tuple(signature for step in steps for signature in step.signatures),
         acts=tuple(act for step in steps for act in step.acts),
         log=tuple(line for step in steps for line in step.log),
-        receipt=steps[-1].receipt,
-        finalized_at=steps[-1].finalized_at,
+        receipt=ended.receipt,
+        finalized_at=ended.finalized_at,
         revision=steps[-1].revision,
+        deem_after_s=start.deem_after_s,
+        notify=start.notify,
+        deem_at=steps[-1].deem_at,
+        superseded_by=steps[-1].superseded_by,
     )
 
 
@@ -219,7 +250,15 @@ def end_of(contract: Contract) -> EndStatus | None:
 
 def status_of(contract: Contract) -> str:
     """Return the state's name on the wire."""
+    if contract.superseded_by is not None:
+        return SUPERSEDED
     return end_of(contract) or f"pending_{'_and_'.join(next_signers(contract))}_signature"
+
+
+def waits_for_acknowledgement(contract: Contract) -> bool:
+    """Tell whether everybody has signed but those whose silence counts."""
+    done = complete_steps(contract.signing_order, contract.signed_roles)
+    return contract.deem_after_s is not None and done == len(contract.signing_order) - 1
 
 
 def check_may_decline(contract: Contract, roles: Collection[Role]) -> None:

@@ -175,12 +175,6 @@ class SchemaMismatchError(Refused):
     code = "schema_mismatch"
 
 
-class NotSupportedError(Refused):
-    """The protocol knows it; this version of the hub does not do it yet."""
-
-    code = "not_supported"
-
-
 class UnknownTemplateError(Refused):
     """No template of that name and version takes contracts."""
 
@@ -233,18 +227,6 @@ class MPassNotActiveError(Refused):
     """The mPass is Pending, Locked, Expired or Revoked."""
 
     code = "mpass_not_active"
-
-
-class MPassPolicyError(Refused):
-    """The mPass's policy does not admit this use; ``rule`` names the member that does not."""
-
-    code = "mpass_policy_refused"
-
-
-class MPassLimitExceededError(Refused):
-    """A limit of the mPass's leaves less than the contract would spend; ``per`` and ``currency`` name it."""
-
-    code = "mpass_limit_exceeded"
 
 
 class MPassNumberTakenError(Refused):
@@ -305,6 +287,12 @@ class IdempotencyKeyReusedError(Refused):
     """The same caller sent another body with this Idempotency-Key before."""
 
     code = "idempotency_key_reused"
+
+
+class NotSupersedableError(Refused):
+    """The contract that ``supersedes`` names is not finalized, is superseded already, or is between others."""
+
+    code = "not_supersedable"
 
 
 class ContractExpiredError(Refused):

@@ -12,23 +12,15 @@ Path = tuple[str | int, ...]
 Lines = Mapping[Path, int]
 """The line, from 1, on which the value of each path begins."""
 
-NOT_YET: Final = frozenset({"acknowledge", "notify", "supersedes"})
-"""Keys that protocol section 9 knows and this version of the hub does not do yet."""
-
 _SHOWN_CHARS_MAX: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateProblem:
-    """What is wrong with a template, and on which line (from 1).
-
-    ``not_supported`` names what the protocol knows and this version of the hub does not do yet; None for a plain
-    mistake.
-    """
+    """What is wrong with a template, and on which line (from 1)."""
 
     line: int
     message: str
-    not_supported: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +38,6 @@ class Findings:
         """Note a mistake on ``line``."""
         self.problems.append(TemplateProblem(line=line, message=message))
 
-    def add_not_supported(self, path: Path, member: str) -> None:
-        """Note something that this version does not do yet."""
-        message = f"not supported yet: {member}"
-        self.problems.append(TemplateProblem(line=self.line_of(path), message=message, not_supported=member))
-
     def line_of(self, path: Path) -> int:
         """Return the line of ``path``, or of the nearest value around it that has one."""
         return next((self.lines[path[:end]] for end in range(len(path), -1, -1) if path[:end] in self.lines), 1)
@@ -67,9 +54,7 @@ class Findings:
             self.add(path, f"{name_of(path)}: expected a mapping, got {type_name(value)}")
             return {}
         for key in value:
-            if key in NOT_YET:
-                self.add_not_supported((*path, key), key)
-            elif key not in known:
+            if key not in known:
                 self.add((*path, key), f"unknown key {shown(key)} in {name_of(path)}")
         for key in required:
             if value.get(key) is None:

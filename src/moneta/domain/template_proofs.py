@@ -33,7 +33,7 @@ def order_faults(
     roles = [role for step in order for role in step]
     if set(roles) != set(required):
         yield (), "expected the same roles as required_signatures"
-    if Role.MONETA not in roles or not set(roles) - {Role.MONETA}:
+    if Role.MONETA not in roles or not {*roles, *acknowledging} - {Role.MONETA}:
         yield (), "no party completes a contract alone, nor Moneta: moneta and at least one party sign"
     if order and len(order[0]) != 1:
         yield (0,), "the first step is one role, the initiator"

@@ -8,7 +8,6 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from moneta.domain import contract_body
 from moneta.domain.contract_body import PARTY_MEMBERS, ContractBody, find_field
 from moneta.domain.errors import MissingFieldError
 from moneta.domain.ijson import Value, type_name
@@ -16,7 +15,6 @@ from moneta.domain.limits import (
     DESCRIPTION_CHARS_MAX,
     EXPIRES_IN_S_MAX,
     NAME_CHARS_MAX,
-    TEMPLATE_FIELDS_MAX,
     TEMPLATE_ROLES_MAX,
     TEMPLATE_VERSION_MAX,
 )
@@ -29,9 +27,17 @@ from moneta.domain.template_verbs import read_effects, read_guards
 from moneta.domain.templates import Guard, Role, SigningOrder, Template
 
 REQUIRED_KEYS: Final = ("template_name", "version", "schema", "signature_rules")
-KNOWN_KEYS: Final = frozenset({*REQUIRED_KEYS, "description", "expires_in", "guards", "effects"})
+KNOWN_KEYS: Final = frozenset(
+    {*REQUIRED_KEYS, "description", "acknowledge", "notify", "expires_in", "guards", "effects"}
+)
 SCHEMA_KEYS: Final = frozenset({"required_fields", "json_schema"})
 SIGNATURE_KEYS: Final = ("required_signatures", "signing_order")
+NOT_SIGNING: Final = (Role.MO, Role.PUBLISHER, Role.ORG)
+"""The roles that can be asked or told without signing in the order."""
+DURATION_EXPECTED: Final = (
+    "expected an ISO 8601 duration in weeks, or in days, hours, minutes and seconds (PT72H), "
+    f"from 1 to {EXPIRES_IN_S_MAX} seconds"
+)
 JSON_SCHEMA_PATH: Final = ("schema", "json_schema")
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
@@ -71,7 +77,8 @@ def read_template(document: Value, lines: Lines, *, sha256: str) -> Template | t
     rules = _section(members, "signature_rules", findings, known=SIGNATURE_KEYS, required=SIGNATURE_KEYS)
     required_fields = _required_fields(schema, findings)
     json_schema = _json_schema(schema, findings)
-    signing_order = _signing_order(rules, findings)
+    acknowledge = _acknowledge(members, findings)
+    signing_order = _signing_order(rules, tuple(role for role, _ in acknowledge), findings)
     template = Template(
         name=_name(members, findings),
         version=_version(members, findings),
@@ -84,8 +91,11 @@ def read_template(document: Value, lines: Lines, *, sha256: str) -> Template | t
         json_schema=json_schema,
         expires_in_s=_expires_in_s(members, findings),
         effects=read_effects(members, required_fields, signing_order, findings),
+        acknowledge=acknowledge,
+        notify=_notify(members, findings),
     )
     _check_roles(template, findings)
+    _check_told(template, findings)
     if not findings.problems:  # what is proven rests on forms that hold
         for place, message in payload_faults(required_fields, json_schema):
             findings.add(("schema", *place), message)
@@ -132,12 +142,8 @@ def _description(members: Mapping[str, Value], findings: Findings) -> str | None
 
 def _required_fields(schema: Mapping[str, Value], findings: Findings) -> tuple[str, ...]:
     names = findings.names(schema.get("required_fields", []), ("schema", "required_fields"))
-    for path, _ in names[TEMPLATE_FIELDS_MAX : TEMPLATE_FIELDS_MAX + 1]:
-        findings.add(path, f"required_fields: at most {TEMPLATE_FIELDS_MAX}")
     for path, name in names:
-        if name in contract_body.NOT_YET:
-            findings.add_not_supported(path, name)
-        elif _FIELD.fullmatch(name) is None or len(name) > NAME_CHARS_MAX:
+        if _FIELD.fullmatch(name) is None or len(name) > NAME_CHARS_MAX:
             findings.add(path, f"required_fields: expected a name or a dotted path, got {shown(name)}")
     return tuple(name for _, name in names)
 
@@ -150,7 +156,7 @@ def _json_schema(schema: Mapping[str, Value], findings: Findings) -> Mapping[str
     return None
 
 
-def _signing_order(rules: Mapping[str, Value], findings: Findings) -> SigningOrder:
+def _signing_order(rules: Mapping[str, Value], acknowledging: tuple[Role, ...], findings: Findings) -> SigningOrder:
     """Return the steps, and note what keeps them from being an order in which no party completes a contract alone."""
     path, noted = ("signature_rules", "signing_order"), len(findings.problems)
     steps = [
@@ -161,10 +167,8 @@ def _signing_order(rules: Mapping[str, Value], findings: Findings) -> SigningOrd
     required = _required_signatures(rules, findings)
     # What can't be read as roles has been noted; what these few would add to it is noise.
     if len(findings.problems) == noted and rules.keys() >= set(SIGNATURE_KEYS):
-        for place, message in order_faults(order, required):
+        for place, message in order_faults(order, required, acknowledging=acknowledging):
             findings.add((*path, *place), f"signing_order: {message}")
-        if order and order[0] == (Role.MONETA,):
-            findings.add_not_supported((*path, 0), "moneta as the first signer")
     return order
 
 
@@ -198,10 +202,44 @@ def _expires_in_s(members: Mapping[str, Value], findings: Findings) -> int | Non
     if seconds is None or not 1 <= seconds <= EXPIRES_IN_S_MAX:
         findings.add(
             ("expires_in",),
-            "expires_in: expected an ISO 8601 duration in weeks, or in days, hours, minutes and seconds (PT72H), "
-            f"from 1 to {EXPIRES_IN_S_MAX} seconds",
+            f"expires_in: {DURATION_EXPECTED}",
         )
     return seconds
+
+
+def _acknowledge(members: Mapping[str, Value], findings: Findings) -> tuple[tuple[Role, int], ...]:
+    """Return the roles that are asked once the order is complete, in the order named, each with its wait in seconds."""
+    waits = findings.members(members.get("acknowledge", {}), ("acknowledge",), known=NOT_SIGNING)
+    found: list[tuple[Role, int]] = []
+    for name, duration in waits.items():
+        path = ("acknowledge", name)
+        seconds = seconds_of(duration) if isinstance(duration, str) else None
+        if seconds is None or not 1 <= seconds <= EXPIRES_IN_S_MAX:
+            findings.add(path, f"acknowledge: {DURATION_EXPECTED}")
+        else:
+            found.append((Role(name), seconds))
+    return tuple(found)
+
+
+def _notify(members: Mapping[str, Value], findings: Findings) -> tuple[Role, ...]:
+    found: list[Role] = []
+    for path, name in findings.names(members.get("notify", []), ("notify",)):
+        if name in NOT_SIGNING:
+            found.append(Role(name))
+        else:
+            findings.add(path, f"notify: expected one of {', '.join(NOT_SIGNING)}, got {shown(name)}")
+    return tuple(found)
+
+
+def _check_told(template: Template, findings: Findings) -> None:
+    """Note a role that is asked or told after the order though it signs in it, or is asked."""
+    in_order = {role for step in template.signing_order for role in step}
+    for role, _ in template.acknowledge:
+        if role in in_order:
+            findings.add(("acknowledge", role), f"acknowledge: {role} is in the signing order")
+    for index, role in enumerate(template.notify):
+        if role in template.roles:
+            findings.add(("notify", index), f"notify: {role} signs, and is told anyway")
 
 
 def _check_roles(template: Template, findings: Findings) -> None:
@@ -212,5 +250,5 @@ def _check_roles(template: Template, findings: Findings) -> None:
             findings.add(("schema", "required_fields"), "required_fields: org_new_key signs with the field new_key")
         if Role.ORG not in roles[: roles.index(Role.ORG_NEW_KEY)]:
             findings.add(("signature_rules", "signing_order"), "signing_order: org signs before org_new_key")
-    if Guard.ORGANIZATION_PENDING in template.guards and Role.ORG not in roles:
+    if Guard.ORGANIZATION_PENDING in template.guards and Role.ORG not in template.roles:
         findings.add(("guards",), "guard organization_pending: there is nothing to check, since org does not sign")

@@ -97,6 +97,8 @@ class Template:
     """One version of a template, compiled. It never changes; its status stands beside it, in ``TemplateRecord``.
 
     ``sha256``: base64url of the digest of the YAML bytes. ``expires_in_s``: None where it sets no term.
+    ``acknowledge``: roles that are asked once the order is complete, each with the seconds after which its silence
+    counts. ``notify``: roles whose organizations are told of the end though they do not sign.
     """
 
     name: str
@@ -110,6 +112,8 @@ class Template:
     json_schema: Mapping[str, Value] | bool | None = None
     expires_in_s: int | None = None
     effects: Mapping[EffectPhase, tuple[Effect, ...]] = field(default_factory=dict)
+    acknowledge: tuple[tuple[Role, int], ...] = ()
+    notify: tuple[Role, ...] = ()
 
     @property
     def initiator(self) -> Role:
@@ -118,8 +122,19 @@ class Template:
 
     @property
     def roles(self) -> frozenset[Role]:
-        """Every role that signs."""
-        return frozenset(role for step in self.signing_order for role in step)
+        """Every role that signs, or is asked to."""
+        return frozenset(role for step in self.whole_order for role in step)
+
+    @property
+    def whole_order(self) -> SigningOrder:
+        """The signing order, and the step of those that acknowledge after it, where there are any."""
+        asked = tuple(role for role, _ in self.acknowledge)
+        return (*self.signing_order, asked) if asked else self.signing_order
+
+    @property
+    def deem_after_s(self) -> int | None:
+        """How long after the order is complete silence counts: the longest of the waits; None if nobody is asked."""
+        return max((wait_s for _, wait_s in self.acknowledge), default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

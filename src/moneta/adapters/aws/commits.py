@@ -5,7 +5,7 @@ A change with a step is written so (every write conditional or idempotent, so th
 1. Put the step's item, if there is none of its ``seq``; with what it does to the directory, if it does anything
    (``directory_steps``). From here on the change is committed, whoever dies.
 2. Put each message that the item says is owed into the deliveries table, after those of the steps before it.
-3. Bring the head forward.
+3. Bring the head forward, and that of the contract that this one supersedes, whose step was put with this one's.
 4. Write the outcome to the event. It comes last: an event without an outcome is an event whose work may be unfinished.
 
 A change without a step is one conditional update of its event, which carries the owed message until that is delivered
@@ -26,6 +26,7 @@ from moneta.adapters.aws.attributes import Item, Value
 from moneta.adapters.aws.buckets import CONTRACT_HOURS, CONTRACT_MONTHS, EXPIRY_HOURS, Calendar, hour_of, month_of
 from moneta.adapters.aws.contract_items import (
     HEAD,
+    end_attributes,
     event_key,
     head_item,
     head_key,
@@ -34,6 +35,8 @@ from moneta.adapters.aws.contract_items import (
     owed_of,
     pack_owed,
     step_item,
+    step_of,
+    superseding_item,
 )
 from moneta.adapters.aws.deliveries import DynamoDBDeliveryStore
 from moneta.adapters.aws.directory_steps import DirectorySteps
@@ -157,9 +160,10 @@ class Commits:
 
     def _put_step(self, item: Item, change: Change) -> tuple[Item, Item | None]:
         """Put a step's item where none is, with what goes with it. Returns what ``DirectorySteps.put_new`` does."""
-        if change.directory is None and not change.spending:
+        other = superseding_item(change, home=self._home)
+        if change.directory is None and other is None:
             return item, self._db.put_new(Table.CONTRACTS, item)
-        return self._directory.put_new(item, change.directory or DirectoryChange(), change.spending)
+        return self._directory.put_new(item, change.directory or DirectoryChange(), other=other)
 
     def _exists(self, contract_id: ContractId, revision: Revision, head: Item | None) -> bool:
         """Tell whether the step is there, since a condition looks at its own item alone."""
@@ -179,6 +183,8 @@ class Commits:
                 self._fan_out(earlier)
         self._fan_out(item)  # (2)
         self._advance_head(item, head)  # (3)
+        if "supersedes" in item:
+            self.finish(item["supersedes"], item["superseding"])
         self._write_outcome_of_step(item)  # (4)
 
     def _fan_out(self, item: Item) -> None:
@@ -208,6 +214,10 @@ class Commits:
         progress = head_progress(last, received_at=head["received_at"])
         self._calendar.note(CONTRACT_HOURS, hour_of(head["received_at"]), last["status"])
         values = {name: value for name, value in progress.items() if value is not None}
+        if step_of(last).deem_at is not None:
+            values |= end_attributes(last, expires_at=head.get("expires_at"), now=self._clock.now_ms())
+        if "expiry_hour" in values:
+            self._calendar.note(EXPIRY_HOURS, values["expiry_hour"], "contracts")
         expression = "SET " + ", ".join(f"#{name} = :{name}" for name in values)
         if not is_pending(last["status"]):
             expression += " REMOVE #expiry_bucket"

@@ -23,8 +23,8 @@ from moneta.adapters.aws.buckets import (
 from moneta.adapters.step_codec import decode_step, encode_step
 from moneta.application.ports import Change, ContractSummary, OwedDelivery, WebhookType
 from moneta.domain.contract_body import ContractBody, parse_body
-from moneta.domain.contracts import Start, Step
-from moneta.domain.identifiers import ContractId, EventId, OrganizationId, Revision, UnixMillis, WebhookId
+from moneta.domain.contracts import SUPERSEDED, Start, Step
+from moneta.domain.identifiers import ContractId, EventId, OrganizationId, Revision, UnixMillis, UnixSeconds, WebhookId
 
 HEAD: Final = 0
 """The ``seq`` of the head; steps are numbered from 1, by their revision."""
@@ -76,6 +76,8 @@ def step_item(change: Change, step: Step, *, home: str) -> Item:
             "processed_at": outcome.processed_at,
             "problem": outcome.problem,
         }
+    if change.supersedes is not None:
+        item |= {"supersedes": change.supersedes.contract_id, "superseding": change.supersedes.step.revision}
     if step.start is not None:
         item |= {"home": home, **_index_attributes(parse_body(step.start.body_bytes), step.start)}
     return {name: value for name, value in item.items() if value is not None}
@@ -88,6 +90,15 @@ def _index_attributes(body: ContractBody, start: Start) -> dict[str, Value | Non
         "received_key": time_key(start.received_at, body.contract_id),
         **{index: None if name is None else month_bucket(name, month) for index, name in named.items()},
     }
+
+
+def superseding_item(change: Change, *, home: str) -> Item | None:
+    """Return the item of the step that ``change`` adds to the contract that it supersedes; None if there is none."""
+    one = change.supersedes
+    if one is None:
+        return None
+    own = Change(contract_id=one.contract_id, read_revision=one.read_revision, step=one.step, status=SUPERSEDED)
+    return step_item(own, one.step, home=home)
 
 
 def _names_indexed(body: ContractBody) -> dict[str, str | None]:
@@ -175,7 +186,7 @@ def head_item(first: Item, last: Item, *, now: UnixMillis) -> Item:
         "home": first.get("home"),
         "expires_at": start.expires_at,
         **head_progress(last, received_at=start.received_at),
-        **_expiry_attributes(start, last, now=now),
+        **end_attributes(last, expires_at=start.expires_at, now=now),
     }
 
 
@@ -190,11 +201,14 @@ def head_progress(last: Item, *, received_at: UnixMillis) -> Item:
     }
 
 
-def _expiry_attributes(start: Start, last: Item, *, now: UnixMillis) -> Item:
-    if start.expires_at is None or not is_pending(last["status"]):
+def end_attributes(last: Item, *, expires_at: UnixSeconds | None, now: UnixMillis) -> Item:
+    """Return the attributes of a head that say when a pending contract ends by itself (``Contract.ends_at``)."""
+    ends = [moment for moment in (expires_at, step_of(last).deem_at) if moment is not None]
+    if not ends or not is_pending(last["status"]):
         return {}
-    hour = max(expiry_hour(start.expires_at), hour_of(now))
-    return {"expiry_hour": hour, "expiry_bucket": expiry_bucket(hour, shard_of(last["contract_id"]))}
+    hour = max(expiry_hour(min(ends)), hour_of(now))
+    shard = shard_of(last["contract_id"])
+    return {"expires_at": min(ends), "expiry_hour": hour, "expiry_bucket": expiry_bucket(hour, shard)}
 
 
 def summary_of(head: Item) -> ContractSummary:

@@ -17,10 +17,9 @@ from moneta.adapters.embedded.directory_changes import apply_if_as_read
 from moneta.adapters.embedded.events import find_unprocessed, settle_event
 from moneta.adapters.embedded.in_hand import InHand
 from moneta.adapters.embedded.schema import LEAF_OF_CONTRACT, Writing
-from moneta.adapters.embedded.spending import leaves_room, spend
 from moneta.adapters.step_codec import decode_step, encode_step
-from moneta.application.ports import Change, Committed, ContractQuery, ContractSummary, Page
-from moneta.domain.contracts import Contract, Start, Step, assemble
+from moneta.application.ports import Change, Committed, ContractQuery, ContractSummary, Page, Superseding
+from moneta.domain.contracts import SUPERSEDED, Contract, Start, Step, assemble
 from moneta.domain.identifiers import ContractId, MPassId, OrganizationId, Revision, UnixSeconds
 
 
@@ -110,10 +109,8 @@ def _commit(writing: Writing, change: Change) -> Committed:
         event = find_unprocessed(writing, change.outcome)
         if event is None:
             return Committed.DUPLICATE
-    if change.step is not None:
-        if not _does_as_judged(writing, change):
-            return Committed.CONFLICT
-        _append_step(writing, change, change.step)
+    if change.step is not None and not _append_steps(writing, change, change.step):
+        return Committed.CONFLICT
     if change.outcome is not None and event is not None:
         settle_event(writing, event, change.outcome)
     for owed in change.owed:
@@ -121,21 +118,28 @@ def _commit(writing: Writing, change: Change) -> Committed:
     return Committed.COMMITTED
 
 
-def _does_as_judged(writing: Writing, change: Change) -> bool:
-    """Do what the step does beside the contract, and tell whether all is still as it was judged; else do nothing."""
-    if _revision_of(writing, change.contract_id) != change.read_revision:
-        return False
-    if not leaves_room(writing.connection, change.spending):
-        return False
-    if change.directory is not None and not apply_if_as_read(writing, change.directory):
-        return False
-    spend(writing, change.spending)
-    return True
-
-
 def _revision_of(writing: Writing, contract_id: ContractId) -> int:
     contract = writing.ref(contract_id)
     return value(writing.connection, "SELECT revision FROM contracts WHERE contract = ?", (contract,)) or 0
+
+
+def _append_steps(writing: Writing, change: Change, step: Step) -> bool:
+    """Append what the change adds to its contract, and to the one that it supersedes; False if anything has moved."""
+    read = {change.contract_id: change.read_revision}
+    if change.supersedes is not None:
+        read[change.supersedes.contract_id] = change.supersedes.read_revision
+    if any(_revision_of(writing, contract_id) != revision for contract_id, revision in read.items()):
+        return False
+    if change.directory is not None and not apply_if_as_read(writing, change.directory):
+        return False
+    _append_step(writing, change, step)
+    if change.supersedes is not None:
+        _append_step(writing, _as_change(change.supersedes), change.supersedes.step)
+    return True
+
+
+def _as_change(one: Superseding) -> Change:
+    return Change(contract_id=one.contract_id, read_revision=one.read_revision, step=one.step, status=SUPERSEDED)
 
 
 def _append_step(writing: Writing, change: Change, step: Step) -> None:
@@ -147,6 +151,8 @@ def _append_step(writing: Writing, change: Change, step: Step) -> None:
     else:
         status = writing.status(change.status)
         connection.execute(_UPDATE_HEAD, (status, step.finalized_at, step.revision, contract))
+        if step.deem_at is not None:
+            connection.execute(_BRING_END_FORWARD, (step.deem_at, step.deem_at, contract))
     connection.execute("INSERT INTO leaves (kind, entry) VALUES (?, ?)", (LEAF_OF_CONTRACT, step.leaf))
     connection.execute(
         "INSERT INTO steps (leaf, contract, revision, step) VALUES (?, ?, ?, ?)",
@@ -185,7 +191,7 @@ def _insert_head(writing: Writing, contract: int, change: Change, step: Step, st
         writing.status(change.status),
         body.created_at,
         start.received_at,
-        start.expires_at,
+        min((moment for moment in (start.expires_at, step.deem_at) if moment is not None), default=None),
         step.finalized_at,
         step.revision,
         org,
@@ -193,4 +199,8 @@ def _insert_head(writing: Writing, contract: int, change: Change, step: Step, st
     writing.connection.execute("INSERT INTO contracts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", head)
 
 
-_UPDATE_HEAD: Final = "UPDATE contracts SET status = ?, finalized_at = ?, revision = ? WHERE contract = ?"
+_UPDATE_HEAD: Final = """
+UPDATE contracts SET status = ?, finalized_at = ifnull(?, finalized_at), revision = ? WHERE contract = ?
+"""
+_BRING_END_FORWARD: Final = "UPDATE contracts SET expires_at = min(ifnull(expires_at, ?), ?) WHERE contract = ?"
+"""``expires_at`` of a head is when its contract ends by itself (``Contract.ends_at``)."""

@@ -24,13 +24,11 @@ from moneta.adapters.embedded.directory_rows import (
 )
 from moneta.adapters.embedded.endpoint_health import count_endpoints, read_health
 from moneta.adapters.embedded.schema import Writing, get_meta, ref_of, set_meta
-from moneta.adapters.embedded.spending import read_spent
 from moneta.application.ports import DirectoryChange, Endpoint, Identity, Page, RememberedAnswer
 from moneta.domain.endpoints import EndpointHealth, EndpointStatus
 from moneta.domain.identifiers import KeyId, MPassId, OrganizationId, RegistrySeq, UnixMillis
 from moneta.domain.keys import RegisteredKey
 from moneta.domain.limits import CACHE_ENTRIES_MAX, CHANGE_AGE_S_MAX
-from moneta.domain.mpass_policies import SpendingKey
 from moneta.domain.mpasses import LISTED_STATUSES, MPass, MPassStatus
 from moneta.domain.organizations import Organization, OrganizationKind, OrganizationStatus
 from moneta.domain.pending_changes import ChangeState, PendingChange
@@ -125,13 +123,8 @@ class SQLiteDirectoryStore:
     def not_valid(self, mo_id: OrganizationId, list_number: int) -> Mapping[int, ListedStatus]:
         """See DirectoryStore.not_valid."""
         with self._database.read() as connection:
-            found = rows(connection, _NOT_VALID, {"mo": mo_id, "list": list_number})
+            found = rows(connection, _NOT_VALID, (mo_id, list_number))
         return {index: LISTED_STATUSES[MPassStatus(standing)] for index, standing in found}
-
-    def spent(self, keys: Sequence[SpendingKey]) -> Mapping[SpendingKey, int]:
-        """See DirectoryStore.spent."""
-        with self._database.read() as connection:
-            return read_spent(connection, keys)
 
     def mpass_numbers(self, numbers: Sequence[str]) -> Mapping[str, MPassId]:
         """See DirectoryStore.mpass_numbers."""
@@ -352,10 +345,7 @@ ON CONFLICT (mo) DO UPDATE SET given = given + excluded.given RETURNING given, s
 _POSITIONS_GIVEN: Final = "SELECT given FROM status_positions JOIN names ON ref = mo WHERE name = ?"
 _NOT_VALID: Final = """
 SELECT status_index, standing FROM mpasses
-WHERE mo = (SELECT ref FROM names WHERE name = :mo) AND status_list = :list AND standing IN ('Locked', 'Revoked')
-UNION ALL
-SELECT status_index, 'Revoked' FROM status_places_ended
-WHERE mo = (SELECT ref FROM names WHERE name = :mo) AND status_list = :list
+WHERE mo = (SELECT ref FROM names WHERE name = ?) AND status_list = ? AND standing IN ('Locked', 'Revoked')
 """
 _MPASS_NUMBERS: Final = "SELECT number, name FROM mpasses JOIN names ON ref = mpass WHERE number IN carray(?)"
 _UNEXPIRED: Final = "ifnull(expires_at > :now_s, 1)"

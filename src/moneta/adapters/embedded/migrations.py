@@ -70,13 +70,6 @@ ALTER TABLE contracts ADD COLUMN org INTEGER REFERENCES names;
 CREATE INDEX contracts_org ON contracts (org, received_at) WHERE org IS NOT NULL;
 CREATE INDEX contracts_org_status ON contracts (org, status, received_at) WHERE org IS NOT NULL;
 
-CREATE TABLE spent (
-    mpass INTEGER NOT NULL REFERENCES names,
-    currency TEXT NOT NULL,
-    period TEXT NOT NULL,
-    units TEXT NOT NULL,
-    PRIMARY KEY (mpass, currency, period)
-) STRICT, WITHOUT ROWID;
 ALTER TABLE mpasses ADD COLUMN status_list INTEGER;
 ALTER TABLE mpasses ADD COLUMN status_index INTEGER;
 CREATE INDEX mpasses_not_valid ON mpasses (mo, status_list, status_index, standing)
@@ -86,12 +79,6 @@ CREATE TABLE status_positions (
     given INTEGER NOT NULL,
     sealed_secret BLOB NOT NULL
 ) STRICT;
-CREATE TABLE status_places_ended (
-    mo INTEGER NOT NULL REFERENCES names,
-    status_list INTEGER NOT NULL,
-    status_index INTEGER NOT NULL,
-    PRIMARY KEY (mo, status_list, status_index)
-) STRICT, WITHOUT ROWID;
 """
 
 MIGRATIONS: Final[Mapping[int, str]] = {2: _TO_VERSION_2}

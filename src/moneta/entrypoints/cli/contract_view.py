@@ -18,6 +18,7 @@ BODY_MEMBERS: Final = (
     "org_id",
     "mpass_id",
     "description",
+    "supersedes",
     "created_at",
 )
 EVENT_PREFIX: Final = "moneta.contract."

@@ -252,10 +252,11 @@ class _Verification:
         for name, value in expected.items():
             if claims[name] != value:
                 raise BrokenError(f"{name}: expected {value}, got {claims[name]}")
-        heads = {head_of(step) for step in (self._steps[-1:] if end is EndStatus.FINALIZED else self._steps[-2:])}
+        is_full = end is EndStatus.FINALIZED and act is None
+        heads = {head_of(step) for step in (self._steps[-1:] if is_full else self._steps[-2:])}
         if claims["head"] not in heads:
             raise BrokenError(f"head: expected {' or '.join(sorted(heads))}, got {claims['head']}")
-        if (act is None) is not (end is EndStatus.FINALIZED):
+        if (act is None and end is not EndStatus.FINALIZED) or (act is not None and _end_of(act) is not end):
             raise BrokenError(f"status {end}, and {'no act made it so' if act is None else 'an act is shown'}")
         self._end, self._ended_at = end, claims["finalized_at"]
         return _Outcome(f"{end}, of this contract, body and head")
@@ -286,7 +287,7 @@ class _Verification:
     def _actors_possible(self, act: ActName) -> tuple[Role, ...]:
         signed = [_role(entry) for entry in self._signed.entries]
         match act:
-            case ActName.EXPIRE:
+            case ActName.EXPIRE | ActName.DEEM:
                 return (Role.MONETA,)
             case ActName.CANCEL:
                 return (signed[0],)
@@ -372,6 +373,10 @@ def _checked(number: int, name: str, step: Callable[[], _Outcome]) -> Check:
         return Check(number=number, name=name, state=State.FAILED, text=str(error))
     state = State.OPEN if outcome.is_open else State.PASSED
     return Check(number=number, name=name, state=state, text=outcome.text, lines=outcome.lines)
+
+
+def _end_of(act: str) -> EndStatus:
+    return END_OF_ACT[parse_act(act).name]
 
 
 def _role(entry: Entry) -> Role:

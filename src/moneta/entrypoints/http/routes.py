@@ -18,6 +18,7 @@ from moneta.application import (
     pending_changes,
     queries,
     redelivery,
+    submit,
     templates,
     webhook_secrets,
 )
@@ -30,6 +31,28 @@ from moneta.entrypoints.http.calls import CHANGE_PATH, JSON_BODY, YAML_BODY, Rou
 PAGE: Final = ("limit", "cursor")
 KEY_FAULTS: Final = (errors.WeakKeyError, errors.InvalidProofError, errors.KeyTakenError, errors.MalformedJWSError)
 NO_WAY: Final = (errors.TransitionRefusedError,)
+
+SUBMISSION_FAULTS: Final = (
+    errors.AmbiguousFieldError,
+    errors.ContractExistsError,
+    errors.ContractExpiredError,
+    errors.InvalidAmountError,
+    errors.KeyTakenError,
+    errors.MPassNotActiveError,
+    errors.NotSupersedableError,
+    errors.OrganizationNotActiveError,
+    errors.OrganizationNotPendingError,
+    errors.OrganizationSuspendedError,
+    errors.SchemaMismatchError,
+    errors.TemplateRetiredError,
+    errors.TransitionRefusedError,
+    errors.UnknownMPassError,
+    errors.UnknownOrganizationError,
+    errors.UnknownTemplateError,
+    errors.WeakKeyError,
+    errors.WrongSignerError,
+)
+"""What a submission is refused for, here at once."""
 
 ROUTES: Final = (
     # Events, contracts and deliveries.
@@ -52,6 +75,21 @@ ROUTES: Final = (
         use_case=lambda call: queries.list_contracts(call.hub, call.caller, call.parameters),
         answer=schemas.ContractPage,
         query=(*queries.CONTRACT_FILTERS, *PAGE),
+    ),
+    Route(
+        method="POST",
+        path="/contracts",
+        operation=Operation.SUBMIT_CONTRACT,
+        summary="Begin a contract whose template Moneta signs first",
+        use_case=lambda call: submit.submit_as_moneta(
+            call.hub, call.caller, call.members, idempotency_key=call.idempotency_key
+        ),
+        answer=schemas.ContractDocument,
+        body=JSON_BODY,
+        request=(schemas.NewContract,),
+        is_idempotent=True,
+        location="/contracts/{contract_id}",
+        problems=SUBMISSION_FAULTS,
     ),
     Route(
         method="GET",
@@ -364,7 +402,7 @@ ROUTES: Final = (
         body=YAML_BODY,
         query=("status",),
         location="/templates/{template_name}/{version}",
-        problems=(errors.TemplateInvalidError, errors.TemplateExistsError, errors.NotSupportedError),
+        problems=(errors.TemplateInvalidError, errors.TemplateExistsError),
     ),
     Route(
         method="GET",

@@ -194,12 +194,31 @@ class ContractDocument(Struct, forbid_unknown_fields=True):
     created_at: int
     finalized_at: Seconds | None
     description: str | None
+    supersedes: str | None
+    superseded_by: str | None
     received_at: Seconds
     revision: Revision
     next_signers: list[str]
     jws: ContractJWS
     acts: list[CompactJWS]
     receipt: CompactJWS | None
+
+
+class NewContract(Struct, forbid_unknown_fields=True):
+    """What a contract says that Moneta begins; Moneta dates it. See the protocol's section 3."""
+
+    contract_id: ChosenId
+    template_id: ChosenId
+    version: int
+    payload: Object
+    mo_id: ChosenId | UnsetType = UNSET
+    publisher_id: ChosenId | UnsetType = UNSET
+    org_id: ChosenId | UnsetType = UNSET
+    mpass_id: ChosenId | UnsetType = UNSET
+    description: str | UnsetType = UNSET
+    expires_at: Seconds | UnsetType = UNSET
+    supersedes: ChosenId | UnsetType = UNSET
+    nonce: Base64url | UnsetType = UNSET
 
 
 class ContractPage(Struct, forbid_unknown_fields=True):

@@ -1,0 +1,113 @@
+"""Moneta as the first signer: the operator's submission of a contract whose template Moneta begins.
+
+The operator says what the contract says; Moneta dates it, signs it and asks whoever is next. Who asked for it, with
+which token, is a signed record in the same commit. It is judged like any submission, but for a sender and a signature.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from moneta.application.access import Operation, check_right
+from moneta.application.authenticate import Caller
+from moneta.application.changes import Creation, creation
+from moneta.application.circumstances import Circumstances
+from moneta.application.countersign import countersigned
+from moneta.application.documents import Document, check_names, has, to_json
+from moneta.application.judgement import judge_own
+from moneta.application.ports import Change, Committed, DirectoryChange, Hub
+from moneta.application.process_events import contract_change
+from moneta.application.queries import contract_document
+from moneta.application.records import make_record
+from moneta.application.supersede import find_superseded
+from moneta.domain.contract_body import MEMBERS, ContractBody, parse_body
+from moneta.domain.contracts import assemble
+from moneta.domain.errors import TooLargeError, TryAgainError
+from moneta.domain.ijson import Value, parse_object
+from moneta.domain.limits import BODY_BYTES_MAX, DIRECTORY_TRIES_MAX
+from moneta.signing import base64url
+
+SAID_BY_THE_OPERATOR: Final = MEMBERS - {"created_at"}
+NONCE_BYTES: Final = 16
+
+
+def submit_as_moneta(
+    hub: Hub, caller: Caller, members: Mapping[str, Value], *, idempotency_key: str | None = None
+) -> Document:
+    """Begin a contract, signed by Moneta, and return it.
+
+    ``members``: the body's, without ``created_at``; a ``nonce`` is chosen where there is none.
+
+    Raises:
+        ForbiddenError: Not the operator.
+        ContractExistsError: The id is taken.
+        Refused: Whatever refuses a submission; or a party begins contracts of that template.
+        TryAgainError: What it was judged by changed every time.
+    """
+    check_right(caller, Operation.SUBMIT_CONTRACT)
+    check_names(members, SAID_BY_THE_OPERATOR)
+    asked = creation(caller, Operation.SUBMIT_CONTRACT, idempotency_key, target="contracts", members=members)
+    raw = _body_bytes(hub, members)
+    for _ in range(DIRECTORY_TRIES_MAX):
+        remembered = None if asked is None else asked.remembered(hub)
+        if remembered is not None:
+            return remembered
+        change, answer = _submission(hub, caller, raw, asked)
+        (outcome,) = hub.contracts.commit([change])
+        hub.observer.committed([None], [change], [outcome])
+        if outcome is Committed.COMMITTED:
+            return answer
+    raise TryAgainError(f"what the contract was judged by changed {DIRECTORY_TRIES_MAX} times")
+
+
+def _body_bytes(hub: Hub, members: Mapping[str, Value]) -> bytes:
+    nonce = {} if has(members, "nonce") else {"nonce": base64url.encode(hub.randomness.token(NONCE_BYTES))}
+    raw = to_json({**members, **nonce, "created_at": hub.now_s()})
+    if len(raw) > BODY_BYTES_MAX:
+        raise TooLargeError(f"contract body: at most {BODY_BYTES_MAX} bytes", limit=BODY_BYTES_MAX)
+    return raw
+
+
+def _submission(hub: Hub, caller: Caller, raw: bytes, asked: Creation | None) -> tuple[Change, Document]:
+    members, body = parse_object(raw, what="contract body"), parse_body(raw)
+    around = _circumstances(hub, body)
+    begun = judge_own(members, raw, around)
+    signed = countersigned(hub, begun, received_at=around.now, now=around.now, registry_seq=around.registry_seq)
+    template = hub.templates.compile(_payload_of(around)).template
+    change = contract_change(hub, None, signed, template, now=around.now, registry_seq=around.registry_seq)
+    record = make_record(
+        hub,
+        caller,
+        Operation.SUBMIT_CONTRACT,
+        subject=body.contract_id,
+        change={"template": f"{body.template_id}/{body.version}", "body_sha256": base64url.sha256(raw)},
+        registry_seq=around.registry_seq,
+    )
+    shown = signed if change.step is None else assemble([change.step])
+    answer = Document(body=contract_document(hub, shown), revision=shown.revision)
+    directory = replace(
+        change.directory or DirectoryChange(),
+        record=record,
+        remember=None if asked is None else asked.remember(hub, answer.body),
+    )
+    return replace(change, directory=directory), answer
+
+
+def _payload_of(around: Circumstances) -> bytes:
+    return b"" if around.record is None else around.record.payload
+
+
+def _circumstances(hub: Hub, body: ContractBody) -> Circumstances:
+    record = hub.directory.template(body.template_id, body.version)
+    return Circumstances(
+        audience=hub.base_url,
+        now=hub.clock.now_ms(),
+        registry_seq=hub.directory.registry_position(),
+        contract=hub.contracts.read([body.contract_id]).get(body.contract_id),
+        organizations=hub.directory.organizations(body.parties(), is_fresh=True),
+        keys={},
+        mpasses=hub.directory.mpasses([] if body.mpass_id is None else [body.mpass_id]),
+        record=record,
+        compiled=None if record is None else hub.templates.compile(record.payload),
+        superseded=find_superseded(hub, body),
+    )
