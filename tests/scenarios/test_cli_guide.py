@@ -11,7 +11,7 @@ import pytest
 
 PAGE = Path(__file__).parents[2] / "README.md"
 BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
-TOOLS = ("bash", "curl", "python3")
+TOOLS = ("bash", "python3")
 SCRIPT_S_MAX = 120
 
 

@@ -253,3 +253,24 @@ def test_pages_become_one_list_and_json_lines_change_nothing():
 def test_a_list_of_unlike_documents_is_no_csv():
     with pytest.raises(exporting.CommandError):
         exported([[{"a": 1}, {"b": 1}]], ExportFormat.CSV)
+
+
+def test_where_it_takes_two_the_guide_says_what_waits_for_the_second(run):
+    url = "http://127.0.0.1:8080"
+    assert run("init", "--data", "two", "--checkers", "2")[0] == 0
+    assert run("identity", "add", "--data", "two", "--role", "checker")[0] == 0
+    for key in ("contract", "auth"):
+        run("keys", "new", "--out", f"{key}.pem")
+    hooks = ("--webhook-url", "https://mo.example/hooks", "--url", url)
+    keys = ("--key", "contract.pem", "--auth-key", "auth.pem")
+    Path("mo.json").write_text(run("registration", "--role", "mo", "--name", "MO", "--code", "TWO", *hooks, *keys)[1])
+    options = ("--kind", "mo", "--registration", "mo.json", "--activate", "--yes", "--data", "two", "--json")
+    asked = json.loads(run("orgs", "onboard", *options)[1])
+    assert asked["state"] == "awaiting_checker"
+
+    def status():
+        return json.loads(run("orgs", "show", "mo", asked["id"], "--data", "two", "--json")[1])["status"]
+
+    assert status() == "Pending"
+    assert run("changes", "approve", asked["change"], "--data", "two", "--as", "checker")[0] == 0
+    assert status() == "Active"
