@@ -5,7 +5,9 @@ import json
 import logging
 import os
 import uuid
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
 from botocore.session import Session
@@ -177,11 +179,51 @@ def with_another_secret(place):
     place.service("secretsmanager").put_secret_value(SecretId=f"{place.prefix}keys", SecretString="{}")
 
 
+def with_keys_that_are_over(place):
+    secret = place.secret()
+    for key in secret["signing_keys"]:
+        key |= {"nbf": 1_700_000_000, "exp": 1_700_000_001}
+    place.service("secretsmanager").put_secret_value(SecretId=f"{place.prefix}keys", SecretString=json.dumps(secret))
+
+
 def elsewhere(name, value):
     def change(place):
         place.monkeypatch.setenv(name, value)
 
     return change
+
+
+def refused(service, kind):
+    """Let a service refuse every call, in its own words, as no emulator of it does."""
+
+    def change(place):
+        url = place.opened.enter_context(refusing(kind))
+        place.monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", url)
+
+    return change
+
+
+@contextmanager
+def refusing(kind):
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            told = json.dumps({"__type": f"com.amazonaws#{kind}", "message": "said the service"}).encode()
+            self.send_response(400)
+            self.send_header("Content-Type", "application/x-amz-json-1.0")
+            self.send_header("Content-Length", str(len(told)))
+            self.end_headers()
+            self.wfile.write(told)
+
+        def log_message(self, *_):
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 # fmt: off
@@ -191,11 +233,17 @@ MISSING = {
     "a queue":          (without_queue,                                    "queue {prefix}webhooks: it is not there"),
     "the secret":       (without_secret,                                   "secret {prefix}keys: it can't be used"),
     "another's secret": (with_another_secret,                              "secret {prefix}keys: not a hub's keys"),
+    "a key of today's": (with_keys_that_are_over,                          "Moneta's signing key has expired"),
     "another region":   (elsewhere("AWS_REGION", "eu-west-3"),             "it is not there (eu-west-3"),
     "no region":        (elsewhere("AWS_REGION", ""),                      "expected AWS_REGION"),
     "no such region":   (elsewhere("AWS_REGION", "a b"),                   "region a b"),
     "nobody there":     (elsewhere("AWS_ENDPOINT_URL", "http://127.0.0.1:1"), "http://127.0.0.1:1"),
     "no database":      (elsewhere("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1"), "table {prefix}events: "),
+    "no permission":    (refused("DYNAMODB", "AccessDeniedException"),     "table {prefix}events: no permission"),
+    "no permission for a queue": (refused("SQS", "AccessDenied"),          "queue {prefix}events: no permission"),
+    "no permission for the keys": (refused("SECRETS_MANAGER", "AccessDeniedException"), "secret {prefix}keys: no perm"),
+    "old credentials":  (refused("DYNAMODB", "ExpiredTokenException"),     "the credentials have expired"),
+    "false credentials": (refused("DYNAMODB", "UnrecognizedClientException"), "the credentials are not valid"),
     "no URL":           (elsewhere("AWS_ENDPOINT_URL", "nowhere"),         "endpoint nowhere"),
 }
 # fmt: on
@@ -207,9 +255,10 @@ def test_a_hub_that_lacks_something_does_not_start_and_names_it(place, monkeypat
     place.monkeypatch = monkeypatch
     place.init("--local")
     capsys.readouterr()
-    change(place)
-    with pytest.raises(SystemExit) as ended:
-        main(["up", "--data", "hub", "--store", "aws", "--table-prefix", place.prefix, "--port", "0"])
+    with ExitStack() as place.opened:
+        change(place)
+        with pytest.raises(SystemExit) as ended:
+            main(["up", "--data", "hub", "--store", "aws", "--table-prefix", place.prefix, "--port", "0"])
     shown = capsys.readouterr()
     assert ended.value.code == 1
     assert said.format(prefix=place.prefix) in shown.err
