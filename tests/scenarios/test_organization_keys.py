@@ -64,6 +64,7 @@ def test_the_operator_adds_a_key_of_any_use_at_the_next_position(house, algorith
         "registered_at": NOW + 3,
         "changed_at": NOW + 3,
         "since": None,
+        "ends_at": None,
     }
     assert answer.revision == 1
     after = organization(house, party)

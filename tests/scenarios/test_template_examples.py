@@ -6,18 +6,20 @@ and the field of the refusal.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from moneta.adapters.template_reader import YAMLTemplateReader, builtin_templates
-from moneta.application import mpasses, queries, templates
+from moneta.application import mpasses, organizations, queries, templates
 from moneta.application.ports import EventType
 from moneta.domain.contracts import next_signers, status_of
 from moneta.domain.errors import Refused
 from moneta.domain.mpasses import make_number
-from moneta.domain.templates import Role
+from moneta.domain.templates import Guard, Role
 from tests.hub import MO, PUBLISHER
+from tests.signing_examples import key_of
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
 EXAMPLES = sorted(TEMPLATES.glob("examples/*/*.json"))
@@ -27,6 +29,14 @@ COMPILED = {
 MO_ID = b"3f1c9a52-7f0e-4a7c-9a55-0d3f6f0e1b21"
 PUBLISHER_ID = b"b7d2e0c4-5a1f-4f3e-8c6d-2f9a1e7b4c10"
 MPASS_ID = b"mpass_123456"
+ORG_ID = b"5d2b8f3a-6c1e-4b7d-9e04-8a7f1c3d5b60"
+ONBOARDED_ID = b"c7e1a9d4-2f58-4c36-b0a1-6e9d3f7b2c84"
+AUTH_KID = b"dGhlIGtpZCBvZiB0aGUgYXV0aCBrZXkgb2YgdGhlbSE"
+CONTRACT_KID = b"dGhlIGtpZCBvZiB0aGUgY29udHJhY3Qga2V5IG9mIHQ"
+OLD_KID = b"dGhlIGtpZCBvZiB0aGUgb2xkIGNvbnRyYWN0IGtleSE"
+NEW_X = b"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU"
+NEW_Y = b"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"
+NEW_KEY = key_of("ES256", "the new one")
 EXAMPLES_AT = 1_640_995_260
 MO_CODE = "ACME"
 """The MIC in the examples' mPass numbers."""
@@ -38,11 +48,25 @@ def market(house):
     house.clock.moment = EXAMPLES_AT * 1000
     mo, publisher = house.register(MO, MO_CODE), house.register(PUBLISHER, "PUB")
     mpass = house.issue_mpass(mo)
-    house.parties = {Role.MO: mo, Role.PUBLISHER: publisher}
+    org, onboarded = house.register(PUBLISHER, "ORG"), house.register(PUBLISHER, "NEWORG", status="Pending")
+    profile = {"name": "Example Press Ltd", "services": ["articles"], "industries": ["media"]}
+    metadata = {"webhook_url": "https://press.example/moneta"}
+    profile |= {"metadata": metadata}
+    organizations.update_organization(house.hub, house.operator, PUBLISHER, onboarded.organization_id, profile)
+    house.parties = {Role.MO: mo, Role.PUBLISHER: publisher, Role.ORG: org}
+    house.parties[Role.ORG_NEW_KEY] = replace(org, key=NEW_KEY)
+    house.onboarded = onboarded
     house.stand_ins = {
         MO_ID: mo.organization_id.encode(),
         PUBLISHER_ID: publisher.organization_id.encode(),
         MPASS_ID: mpass.encode(),
+        ORG_ID: org.organization_id.encode(),
+        ONBOARDED_ID: onboarded.organization_id.encode(),
+        AUTH_KID: onboarded.auth_key.public.key_id.encode(),
+        CONTRACT_KID: onboarded.key.public.key_id.encode(),
+        OLD_KID: org.key.public.key_id.encode(),
+        NEW_X: NEW_KEY.public.jwk["x"].encode(),
+        NEW_Y: NEW_KEY.public.jwk["y"].encode(),
     }
     return house
 
@@ -59,19 +83,25 @@ def body_of_example(market, path):
 
 def submitted(market, body, template):
     """Send the first submission; return how its event stands, as its sender is shown it."""
-    initiator = market.parties[template.initiator]
+    is_onboarding = Guard.ORGANIZATION_PENDING in template.guards
+    initiator = market.onboarded if is_onboarding else market.parties[template.initiator]
     contract_id = json.loads(body)["contract_id"]
-    raw = market.event(initiator, EventType.SUBMIT, contract_id, {"contract": market.sign_first(initiator, body)}, "e")
+    signed = market.sign_first(initiator, body, role=template.initiator)
+    raw = market.event(initiator, EventType.SUBMIT, contract_id, {"contract": signed}, "e")
     accepted = market.send(initiator, raw)
     assert not isinstance(accepted, Refused), accepted
     market.process()
-    return queries.read_event(market.hub, market.caller(initiator), "e", {}).body
+    asked = {"source": initiator.organization_id}  # by the operator: who is Destroyed by it asks no more
+    return queries.read_event(market.hub, market.operator, "e", asked).body
 
 
 def signed_to_the_end(market, contract_id):
     """Sign for everybody whose turn it is, until nobody's is; return the status."""
     while signers := next_signers(market.contract(contract_id)):
-        market.sign(market.parties[signers[0]], contract_id)
+        party = market.parties[signers[0]]
+        signed = market.sign_next(party, market.contract(contract_id), role=signers[0])
+        market.send(party, market.event(party, EventType.SIGN, contract_id, {"contract": signed}, f"by-{signers[0]}"))
+        market.process()
     return status_of(market.contract(contract_id))
 
 

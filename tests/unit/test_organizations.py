@@ -23,7 +23,7 @@ from moneta.domain.organizations import (
 
 PENDING, ACTIVE, SUSPENDED, DESTROYED = OrganizationStatus
 ACTIVATE, SUSPEND, DESTROY = OrganizationEvent
-OPERATOR, ITSELF = OrganizationActor
+OPERATOR, ITSELF, CONTRACT = OrganizationActor
 
 
 def organization(status=PENDING, **members):
@@ -51,6 +51,8 @@ ALLOWED = {
     (SUSPENDED, ACTIVATE, OPERATOR): ACTIVE,
     (SUSPENDED, DESTROY, OPERATOR): DESTROYED,
 }
+# What the operator can do, a contract can that its template lets.
+ALLOWED |= {(state, event, CONTRACT): to for (state, event, by), to in ALLOWED.items() if by is OPERATOR}
 
 
 @pytest.mark.parametrize(

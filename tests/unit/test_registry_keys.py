@@ -92,10 +92,10 @@ def test_validity_is_decided_by_position(case):
     changes, received_at, judged_at, is_valid = JUDGEMENTS[case]
     known = key(*changes)
     if is_valid:
-        known.check_valid(KeyUse.CONTRACT, judged_at=judged_at, received_at=received_at)
+        known.check_valid(KeyUse.CONTRACT, judged_at=judged_at, received_at=received_at, received_ms=0)
     else:
         with pytest.raises(KeyNotValidError):
-            known.check_valid(KeyUse.CONTRACT, judged_at=judged_at, received_at=received_at)
+            known.check_valid(KeyUse.CONTRACT, judged_at=judged_at, received_at=received_at, received_ms=0)
 
 
 @pytest.mark.parametrize("uses", [(), (KeyUse.AUTH,), (KeyUse.CONTRACT,), tuple(KeyUse)])
@@ -103,14 +103,31 @@ def test_validity_is_decided_by_position(case):
 def test_a_key_signs_only_what_it_was_registered_for(use, uses):
     known = key(uses=uses)
     if use in uses:
-        known.check_valid(use, judged_at=10, received_at=10)
+        known.check_valid(use, judged_at=10, received_at=10, received_ms=0)
     else:
         with pytest.raises(KeyNotValidError, match=f"not registered for use {use}"):
-            known.check_valid(use, judged_at=10, received_at=10)
+            known.check_valid(use, judged_at=10, received_at=10, received_ms=0)
+
+
+def test_a_key_with_an_end_signs_until_then_by_monetas_clock_from_the_position_that_set_it_on():
+    ending = key().ending(ends_at=100, seq=20, at=20_000)
+    ending.check_valid(KeyUse.CONTRACT, judged_at=20, received_at=20, received_ms=99_999)
+    ending.check_valid(KeyUse.CONTRACT, judged_at=19, received_at=19, received_ms=100_000)
+    for judged_at in (20, 21):
+        with pytest.raises(KeyNotValidError, match="its rotation has ended"):
+            ending.check_valid(KeyUse.CONTRACT, judged_at=judged_at, received_at=10, received_ms=100_000)
+
+
+@pytest.mark.parametrize(
+    "known", [key((20, RETIRED)), key().ending(ends_at=100, seq=20, at=20_000)], ids=["ended", "ending"]
+)
+def test_only_an_active_key_without_an_end_is_given_one(known):
+    with pytest.raises(KeyNotValidError):
+        known.ending(ends_at=200, seq=30, at=30_000)
 
 
 def test_what_was_stated_about_the_past_changes_nothing_committed():
     known = key().changed(
         KeyEvent.COMPROMISE, by=KeyActor.OWNER, change=KeyChange(seq=20, at=20_000, status=COMPROMISED, since=0)
     )
-    known.check_valid(KeyUse.CONTRACT, judged_at=19, received_at=15)
+    known.check_valid(KeyUse.CONTRACT, judged_at=19, received_at=15, received_ms=0)

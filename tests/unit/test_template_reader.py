@@ -243,7 +243,7 @@ def test_whatever_the_bytes_are_they_are_read_or_refused(payload):
         (
             b"signature_rules:",
             b"guards:\n  - organizations_active\n  - x\nsignature_rules:",
-            [(10, "unknown guard: 'x'; known are organizations_active, mpass_active, organization_pending")],
+            [(10, f"unknown guard: 'x'; known are {', '.join(Guard)}")],
         ),
     ],
 )

@@ -375,7 +375,7 @@ MISTAKES = [
     (
         "effect",
         edited((("effects",), {"on_reserve": ["hold"]})),
-        [(("effects", "on_reserve", 0), "unknown effect: 'hold'; known are issue_mpass, issue_mpasses")],
+        [(("effects", "on_reserve", 0), f"unknown effect: 'hold'; known are {', '.join(Effect)}")],
     ),
     (
         "effect-with-arguments",

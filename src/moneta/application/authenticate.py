@@ -126,7 +126,7 @@ def _auth_key(hub: Hub, token: Token, *, is_fresh: bool) -> RegisteredKey:
         raise unauthorized()
     position = key.changes[-1].seq
     try:
-        key.check_valid(KeyUse.AUTH, judged_at=position, received_at=position)
+        key.check_valid(KeyUse.AUTH, judged_at=position, received_at=position, received_ms=hub.clock.now_ms())
     except KeyNotValidError as error:
         raise unauthorized() from error
     return key

@@ -31,6 +31,11 @@ class EffectContext:
         mo_id = cast("OrganizationId", self.body.mo_id)
         return self.hub.directory.organizations([mo_id], is_fresh=True)[mo_id]
 
+    def organization(self) -> Organization:
+        """Return the organization that the body names as ``org_id``, as it is now; the verb's needs have that."""
+        org_id = cast("OrganizationId", self.body.org_id)
+        return self.hub.directory.organizations([org_id], is_fresh=True)[org_id]
+
     def part(self, name: str) -> Mapping[str, Value]:
         """Return an object of the payload that the verb's needs have a member of, so that it is there."""
         return cast("Mapping[str, Value]", self.body.payload[name])

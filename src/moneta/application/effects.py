@@ -11,6 +11,12 @@ from typing import Final
 
 from moneta.application.effect_context import EffectContext
 from moneta.application.mpass_effects import issue_mpass, issue_mpasses
+from moneta.application.organization_effects import (
+    activate_organization,
+    destroy_organization,
+    rotate_key,
+    suspend_organization,
+)
 from moneta.application.ports import DirectoryChange, Hub
 from moneta.domain.contracts import Contract, EndStatus, end_of
 from moneta.domain.identifiers import RegistrySeq, UnixMillis
@@ -21,8 +27,12 @@ DirectoryPart = DirectoryChange
 
 # fmt: off
 EFFECTS: Final[Mapping[Effect, Callable[[EffectContext], DirectoryPart]]] = {
-    Effect.ISSUE_MPASS:    issue_mpass,
-    Effect.ISSUE_MPASSES:  issue_mpasses,
+    Effect.ISSUE_MPASS:            issue_mpass,
+    Effect.ISSUE_MPASSES:          issue_mpasses,
+    Effect.ACTIVATE_ORGANIZATION:  activate_organization,
+    Effect.SUSPEND_ORGANIZATION:   suspend_organization,
+    Effect.DESTROY_ORGANIZATION:   destroy_organization,
+    Effect.ROTATE_KEY:             rotate_key,
 }
 
 PHASE_OF_END: Final[Mapping[EndStatus, EffectPhase]] = {

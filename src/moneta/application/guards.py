@@ -5,12 +5,14 @@ looks at what was read for the batch, and changes nothing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, cast
 
 from moneta.application.circumstances import Circumstances
 from moneta.application.mpasses import standing_at
+from moneta.application.organization_effects import check_onboarding, check_rotation
 from moneta.domain.contract_body import ContractBody
 from moneta.domain.identifiers import UnixMillis
+from moneta.domain.ijson import Value
 from moneta.domain.mpasses import check_mpass_active
 from moneta.domain.organizations import check_active, check_pending
 from moneta.domain.templates import Guard, Template
@@ -48,11 +50,30 @@ def _mpass_active(body: ContractBody, around: Circumstances, moments: Moments) -
         check_mpass_active(mpass, [standing_at(mpass, issuer, moment)[0] for moment in moments])
 
 
+def _part(body: ContractBody, name: str) -> Mapping[str, Value]:
+    """Return an object of the payload that the guard's fields are members of, so that it is there."""
+    return cast("Mapping[str, Value]", body.payload[name])
+
+
+def _onboarding_matches(body: ContractBody, around: Circumstances, _moments: Moments) -> None:
+    if body.org_id is not None:
+        keys = around.keys.get(body.org_id, {}).values()
+        check_onboarding(_part(body, "onboarding"), around.organizations[body.org_id], keys)
+
+
+def _rotation_possible(body: ContractBody, around: Circumstances, moments: Moments) -> None:
+    if body.org_id is not None:
+        keys = around.keys.get(body.org_id, {})
+        check_rotation(_part(body, "rotation"), keys, moments)
+
+
 # fmt: off
 GUARDS: Final[Mapping[Guard, Callable[[ContractBody, Circumstances, Moments], None]]] = {
     # In this order: the first that does not hold is what the sender is told.
     Guard.ORGANIZATIONS_ACTIVE:  _organizations_active,
     Guard.ORGANIZATION_PENDING:  _organization_pending,
+    Guard.ONBOARDING_MATCHES:    _onboarding_matches,
+    Guard.ROTATION_POSSIBLE:     _rotation_possible,
     Guard.MPASS_ACTIVE:          _mpass_active,
 }
 # fmt: on

@@ -440,7 +440,13 @@ def _key_of(owner: OrganizationId, entry: Entry, message: Message, around: Circu
     key = around.keys.get(owner, {}).get(KeyId(entry.header.key_id))
     if key is None:
         raise UnknownKeyError(f"kid {entry.header.key_id} is not a key of the source", field="kid")
-    key.check_valid(KeyUse.CONTRACT, judged_at=around.registry_seq, received_at=message.event.registry_seq)
+    event = message.event
+    key.check_valid(
+        KeyUse.CONTRACT,
+        judged_at=around.registry_seq,
+        received_at=event.registry_seq,
+        received_ms=event.received_at,
+    )
     return public_key(key)
 
 

@@ -254,7 +254,9 @@ def _share_a_contract(hub: Hub, caller_id: OrganizationId, kind: OrganizationKin
 
 def _jwk_document(key: RegisteredKey) -> dict[str, object]:
     last = key.changes[-1]
-    ended = {"revoked_at": seconds(last.at)} if key.status in {REVOKED, COMPROMISED} else {}
+    ended: dict[str, object] = {"revoked_at": seconds(last.at)} if key.status in {REVOKED, COMPROMISED} else {}
+    if key.ends_at is not None:
+        ended["exp"] = key.ends_at
     return {
         **key.jwk,
         "use": "sig",

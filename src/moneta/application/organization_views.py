@@ -10,7 +10,7 @@ from moneta.application.ports import Hub
 from moneta.domain.endpoints import EndpointHealth
 from moneta.domain.errors import TransitionRefusedError
 from moneta.domain.identifiers import OrganizationId, UnixMillis
-from moneta.domain.keys import RegisteredKey
+from moneta.domain.keys import ACTIVE, RegisteredKey
 from moneta.domain.organizations import DESTROYED, Organization, OrganizationKind
 
 CODE_MEMBER: Final[Mapping[OrganizationKind, str]] = {OrganizationKind.MO: "mic", OrganizationKind.PUBLISHER: "mpc"}
@@ -47,6 +47,11 @@ def keys_of(hub: Hub, organization_id: OrganizationId, *, is_fresh: bool = False
     """Return the organization's keys in the order of their registration."""
     keys = hub.directory.keys_of([organization_id], is_fresh=is_fresh).get(organization_id, {})
     return in_order(keys.values())
+
+
+def active_keys(hub: Hub, organization_id: OrganizationId) -> list[RegisteredKey]:
+    """Return those of its keys that are active right now."""
+    return [key for key in keys_of(hub, organization_id, is_fresh=True) if key.status is ACTIVE]
 
 
 def in_order(keys: Iterable[RegisteredKey]) -> list[RegisteredKey]:
@@ -102,4 +107,5 @@ def key_document(key: RegisteredKey) -> dict[str, object]:
         "registered_at": seconds(key.changes[0].at),
         "changed_at": seconds(last.at),
         "since": last.since,
+        "ends_at": key.ends_at,
     }

@@ -32,11 +32,13 @@ from moneta.application.documents import (
     text,
     texts,
 )
-from moneta.application.endpoint_checks import await_check, check_answers, owe_check
+from moneta.application.endpoint_checks import await_check, owe_check
 from moneta.application.keyring import public_key
 from moneta.application.organization_keys import read_new_keys, register
+from moneta.application.organization_readiness import check_ready
 from moneta.application.organization_views import (
     CODE_MEMBER,
+    active_keys,
     find_organization,
     in_order,
     keys_of,
@@ -49,15 +51,11 @@ from moneta.application.ports import DirectoryChange, Hub, Page
 from moneta.application.records import make_record
 from moneta.application.webhook_secrets import new_secret
 from moneta.domain.endpoints import EndpointHealth
-from moneta.domain.errors import EndpointNotCheckedError, ForbiddenError, TransitionRefusedError
+from moneta.domain.errors import EndpointNotCheckedError, ForbiddenError
 from moneta.domain.identifiers import OrganizationId, UnixMillis
 from moneta.domain.ijson import Value
-from moneta.domain.keys import ACTIVE as KEY_ACTIVE
-from moneta.domain.keys import KeyUse, RegisteredKey
 from moneta.domain.limits import CERTIFICATES_MAX, METADATA_MEMBERS_MAX, REASON_CHARS_MAX, URL_CHARS_MAX
 from moneta.domain.organizations import (
-    ACTIVATE,
-    DESTROYED,
     PENDING,
     SUSPEND,
     Organization,
@@ -156,7 +154,7 @@ def update_organization(
         organization = organization_to_change(hub, kind, organization_id)
         check_names(members, PROFILE_MEMBERS)
         check_if_match(if_match, organization.revision)
-        active = [public_key(key) for key in _active_keys(hub, organization_id)]
+        active = [public_key(key) for key in active_keys(hub, organization_id)]
         changed = touched(_with_profile(hub, organization, members, active), at=hub.clock.now_ms())
         is_moved = changed.webhook_url != organization.webhook_url
         record = make_record(
@@ -222,7 +220,7 @@ def decide_status(hub: Hub, caller: Caller, asked: Asked | PendingChange) -> Dec
     event, reason = _read_status_change(asked.members, actor)
     check_if_match(asked.if_match, organization.revision)
     changed = organization.changed(event, by=actor, at=hub.clock.now_ms())
-    _check_ready(hub, organization, event)
+    check_ready(hub, organization, event)
     record = make_record(
         hub,
         caller,
@@ -349,10 +347,6 @@ def _read_certificates(hub: Hub, members: Mapping[str, Value], keys: Sequence[Pu
     return tuple(certificate.pem for certificate in certificates)
 
 
-def _active_keys(hub: Hub, organization_id: OrganizationId) -> list[RegisteredKey]:
-    return [key for key in keys_of(hub, organization_id, is_fresh=True) if key.status is KEY_ACTIVE]
-
-
 def _check_own_members(members: Mapping[str, Value]) -> None:
     for name in members:
         if name in PROFILE_MEMBERS and name not in OWN_MEMBERS:
@@ -365,27 +359,3 @@ def _read_status_change(members: Mapping[str, Value], actor: OrganizationActor) 
     if actor is OrganizationActor.ITSELF and event is not SUSPEND:
         raise ForbiddenError(f"{event} is for the operator", field="status")
     return event, optional_text(members, "reason", chars_max=REASON_CHARS_MAX)
-
-
-def _check_ready(hub: Hub, organization: Organization, event: OrganizationEvent) -> None:
-    """Refuse an activation without keys or an answering endpoint, and the end of what has contracts open."""
-    if event is ACTIVATE and organization.status is PENDING:
-        active = _active_keys(hub, organization.organization_id)
-        missing = [str(use) for use in KeyUse if not any(use in key.uses for key in active)]
-        if missing:
-            raise TransitionRefusedError(
-                f"organization {organization.organization_id}: it has no active {' and no '.join(missing)} key",
-                state=organization.status,
-                allowed=[OrganizationEvent.DESTROY],
-                missing=missing,
-            )
-        check_answers(hub, organization)
-    if event is OrganizationEvent.DESTROY and organization.status is not DESTROYED:
-        open_contracts = hub.contracts.pending_with(organization.organization_id, limit=1, cursor=None).items
-        if open_contracts:
-            raise TransitionRefusedError(
-                f"organization {organization.organization_id}: it has contracts open",
-                state=organization.status,
-                allowed=[],
-                contract_id=open_contracts[0],
-            )

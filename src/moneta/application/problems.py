@@ -147,6 +147,11 @@ PROBLEM_TYPES: Final[Mapping[type[Refused], ProblemType]] = {
         "Organization not active",
         "An organization that the contract names is Pending or Destroyed.",
     ),
+    errors.OnboardingMismatchError: ProblemType(
+        422,
+        "Onboarding mismatch",
+        "The onboarding agreement states something else of the organization than was registered; `expected` is that.",
+    ),
     errors.OrganizationNotPendingError: ProblemType(
         409,
         "Organization not pending",

@@ -217,6 +217,12 @@ class OrganizationNotPendingError(Refused):
     code = "organization_not_pending"
 
 
+class OnboardingMismatchError(Refused):
+    """An onboarding states what was not registered. ``field`` says what, ``expected`` what was."""
+
+    code = "onboarding_mismatch"
+
+
 class OrganizationSuspendedError(Refused):
     """The organization is Suspended: what is under way goes on, nothing new begins."""
 

@@ -65,12 +65,16 @@ KEY_LIFECYCLE = lifecycle("key", ACTIVE, (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyChange:
-    """One change of a key's status: its position, the moment, and the ``since`` that was stated with it."""
+    """One change of a key: its position, the moment, and the ``since`` that was stated with it.
+
+    ``ends_at``: a rotation has set this end, and what is received from then on does not count, as if it were retired.
+    """
 
     seq: RegistrySeq
     at: UnixMillis
     status: KeyStatus
     since: UnixSeconds | None = None
+    ends_at: UnixSeconds | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,17 +97,28 @@ class RegisteredKey:
         past = [change.status for change in self.changes if change.seq <= seq]
         return past[-1] if past else None
 
-    def check_valid(self, use: KeyUse, *, judged_at: RegistrySeq, received_at: RegistrySeq) -> None:
+    @property
+    def ends_at(self) -> UnixSeconds | None:
+        """The end that a rotation has set; None if none has."""
+        return self.changes[-1].ends_at
+
+    def check_valid(
+        self, use: KeyUse, *, judged_at: RegistrySeq, received_at: RegistrySeq, received_ms: UnixMillis
+    ) -> None:
         """Refuse what this key may not sign.
 
-        ``judged_at`` is the position that Moneta judges by, ``received_at`` the position when the message came.
+        ``judged_at`` is the position that Moneta judges by, ``received_at`` the position when the message came, at
+        ``received_ms`` by Moneta's clock.
 
         Raises:
-            KeyNotValidError: Another use, not registered then, revoked or compromised by ``judged_at``, or retired
-                before ``received_at``.
+            KeyNotValidError: Another use, not registered then, revoked or compromised by ``judged_at``, retired before
+                ``received_at``, or received when its rotation had ended.
         """
         if use not in self.uses:
             raise KeyNotValidError(f"key {self.key_id}: not registered for use {use}", kid=self.key_id, use=use)
+        ends_at = next((change.ends_at for change in reversed(self.changes) if change.seq <= judged_at), None)
+        if ends_at is not None and received_ms >= ends_at * 1000:
+            raise KeyNotValidError(f"key {self.key_id}: its rotation has ended", kid=self.key_id, ends_at=ends_at)
         status = self.status_at(judged_at)
         if status is ACTIVE or (status is RETIRED and self.status_at(received_at) is ACTIVE):
             return
@@ -116,4 +131,15 @@ class RegisteredKey:
             TransitionRefusedError: It has none.
         """
         KEY_LIFECYCLE.follow(self.status, event, by=by)
+        return replace(self, changes=(*self.changes, change))
+
+    def ending(self, *, ends_at: UnixSeconds, seq: RegistrySeq, at: UnixMillis) -> "RegisteredKey":
+        """Return the key with the end that its rotation sets.
+
+        Raises:
+            KeyNotValidError: It is not active any more, or has an end already.
+        """
+        if self.status is not ACTIVE or self.ends_at is not None:
+            raise KeyNotValidError(f"key {self.key_id}: expected an active key without an end", kid=self.key_id)
+        change = KeyChange(seq=seq, at=at, status=ACTIVE, ends_at=ends_at)
         return replace(self, changes=(*self.changes, change))

@@ -50,6 +50,8 @@ class OrganizationActor(StrEnum):
 
     OPERATOR = "operator"
     ITSELF = "organization"
+    CONTRACT = "contract"
+    """A contract that a template lets do it, once it and Moneta have signed."""
 
 
 class Capability(StrEnum):
@@ -63,7 +65,7 @@ class Capability(StrEnum):
 
 PENDING, ACTIVE, SUSPENDED, DESTROYED = OrganizationStatus
 ACTIVATE, SUSPEND, DESTROY = OrganizationEvent
-OPERATOR: Final = frozenset({OrganizationActor.OPERATOR})
+OPERATOR: Final = frozenset({OrganizationActor.OPERATOR, OrganizationActor.CONTRACT})
 EITHER: Final = frozenset(OrganizationActor)
 
 # fmt: off

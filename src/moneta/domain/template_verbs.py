@@ -20,6 +20,8 @@ from moneta.domain.templates import Effect, EffectPhase, Guard, Role, SigningOrd
 
 DEFAULT_GUARDS: Final = frozenset({Guard.ORGANIZATIONS_ACTIVE})
 ON_RESERVE, ON_FINALIZED = EffectPhase.ON_RESERVE, EffectPhase.ON_FINALIZED
+AT_END, EITHER = frozenset({ON_FINALIZED}), frozenset({ON_RESERVE, ON_FINALIZED})
+MO, M, ORG, NEW = Role.MO, Role.MONETA, Role.ORG, Role.ORG_NEW_KEY
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +38,18 @@ GUARD_FIELDS: Final[Mapping[Guard, tuple[str, ...]]] = {
     Guard.ORGANIZATIONS_ACTIVE:  (),
     Guard.ORGANIZATION_PENDING:  (),  # that ``org`` signs is in ``template_rules``
     Guard.MPASS_ACTIVE:          ("mpass_id",),
+    Guard.ONBOARDING_MATCHES:    ("org_id", "onboarding.type", "onboarding.legal_name", "onboarding.endpoint", "onboarding.keys"),  # noqa: E501  # one row a fact
+    Guard.ROTATION_POSSIBLE:     ("org_id", "new_key", "rotation.old_kid", "rotation.overlap_until"),
 }
 
 EFFECT_NEEDS: Final[Mapping[Effect, Needs]] = {
-    # verb                       phases          signed by   required fields
-    Effect.ISSUE_MPASS:    Needs({ON_FINALIZED}, {Role.MO}, ("mo_id", "mpass.number", "mpass.member_ref")),
-    Effect.ISSUE_MPASSES:  Needs({ON_FINALIZED}, {Role.MO}, ("mo_id", "batch.mpasses")),
+    # verb                              phases       signed by  required fields
+    Effect.ISSUE_MPASS:            Needs(AT_END,     {MO},      ("mo_id", "mpass.number", "mpass.member_ref")),
+    Effect.ISSUE_MPASSES:          Needs(AT_END,     {MO},      ("mo_id", "batch.mpasses")),
+    Effect.ACTIVATE_ORGANIZATION:  Needs(AT_END,     {ORG, M},  ("org_id",)),
+    Effect.SUSPEND_ORGANIZATION:   Needs(EITHER,     {M},       ("org_id",)),
+    Effect.DESTROY_ORGANIZATION:   Needs(AT_END,     {M},       ("org_id",)),
+    Effect.ROTATE_KEY:             Needs(AT_END,     {ORG, NEW, M}, ("org_id", "new_key", "rotation.old_kid", "rotation.overlap_until")),  # noqa: E501  # one row a fact
 }
 # fmt: on
 

@@ -30,6 +30,8 @@ class Guard(StrEnum):
     ORGANIZATIONS_ACTIVE = "organizations_active"
     MPASS_ACTIVE = "mpass_active"
     ORGANIZATION_PENDING = "organization_pending"
+    ONBOARDING_MATCHES = "onboarding_matches"
+    ROTATION_POSSIBLE = "rotation_possible"
 
 
 class EffectPhase(StrEnum):
@@ -46,6 +48,10 @@ class Effect(StrEnum):
 
     ISSUE_MPASS = "issue_mpass"
     ISSUE_MPASSES = "issue_mpasses"
+    ACTIVATE_ORGANIZATION = "activate_organization"
+    SUSPEND_ORGANIZATION = "suspend_organization"
+    DESTROY_ORGANIZATION = "destroy_organization"
+    ROTATE_KEY = "rotate_key"
 
 
 class TemplateStatus(StrEnum):

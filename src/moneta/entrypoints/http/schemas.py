@@ -318,7 +318,10 @@ class NewKey(Struct, forbid_unknown_fields=True):
 
 
 class KeyDocument(Struct, forbid_unknown_fields=True):
-    """A registered key; ``registry_seq`` and ``changed_at`` are those of its last change."""
+    """A registered key; ``registry_seq`` and ``changed_at`` are those of its last change.
+
+    ``ends_at``: when its rotation ends; what it signs from then on does not count.
+    """
 
     kid: KeyThumb
     jwk: Object
@@ -328,6 +331,7 @@ class KeyDocument(Struct, forbid_unknown_fields=True):
     registered_at: Seconds
     changed_at: Seconds
     since: Seconds | None
+    ends_at: Seconds | None
 
 
 class NewMO(Struct, forbid_unknown_fields=True):
@@ -463,6 +467,7 @@ class PartnerJWK(Struct):
     registry_seq: int
     nbf: Seconds
     revoked_at: Seconds | UnsetType = UNSET
+    exp: Seconds | UnsetType = UNSET
 
 
 class PartnerJWKS(Struct, forbid_unknown_fields=True):
