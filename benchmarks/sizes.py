@@ -110,7 +110,7 @@ def _copies(store: Hub, patterns: Sequence[Pattern], indices: range, size: int) 
         for original in patterns[index % len(patterns)]:
             after = _copy(original, copy_id(index), received_at=UnixMillis(now - size + index))
             template = _template(store, after.body.template_id, after.body.version)
-            yield replace(contract_change(store, before, after, template, now=now, registry_seq=position), owed=())
+            yield replace(contract_change(store, before, after, template, {}, now=now, registry_seq=position), owed=())
             before = after
 
 

@@ -17,6 +17,7 @@ from moneta.application.ports import (
     EventType,
     Line,
 )
+from moneta.domain.mpass_policies import Spending
 from tests.aws.conftest import Crash, crash_at
 from tests.conformance.builders import (
     NOW,
@@ -132,6 +133,25 @@ class BatchIssuance(Issuance):
     COUNT = 60
 
 
+class Purchase(Submission):
+    """A submission that spends of an mPass's limits: counted once, whoever dies."""
+
+    @property
+    def spending(self):
+        mpass_id = self.parties["mpass"]
+        return tuple(
+            Spending(mpass_id=mpass_id, currency="EUR", period=period, units=7, limit_units=10)
+            for period in ("2026-11-18", "2026-11")
+        )
+
+    def change(self):
+        return replace(super().change(), spending=self.spending)
+
+    def check(self, store):
+        super().check(store)
+        assert store.directory.spent([one.key for one in self.spending]) == {one.key: 7 for one in self.spending}
+
+
 class Rejection(Scenario):
     def prepare(self, store):
         super().prepare(store)
@@ -146,7 +166,7 @@ class Rejection(Scenario):
         assert store.contracts.read([self.name]) == {}
 
 
-EVENT_SCENARIOS = [Submission, Completion, Issuance, BatchIssuance, Rejection]
+EVENT_SCENARIOS = [Submission, Completion, Issuance, BatchIssuance, Purchase, Rejection]
 
 
 def crashed_stores(open_store, services, moment):
@@ -190,7 +210,7 @@ def test_the_same_change_again_completes_it(open_store, services, kind, moment):
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("kind", [Submission, Completion, Issuance, BatchIssuance])
+@pytest.mark.parametrize("kind", [Submission, Completion, Issuance, BatchIssuance, Purchase])
 def test_an_event_that_is_judged_anew_after_its_step_keeps_its_first_outcome(open_store, services, kind, moment):
     for crashing in crashed_stores(open_store, services, moment):
         scenario = kind(open_store())
@@ -228,7 +248,7 @@ def test_the_relay_completes_what_was_committed_and_nothing_else(open_store, ser
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("kind", [Submission, Completion, Issuance, BatchIssuance])
+@pytest.mark.parametrize("kind", [Submission, Completion, Issuance, BatchIssuance, Purchase])
 def test_a_step_that_the_stream_tells_of_is_finished_but_for_what_the_queue_brings_back(
     open_store, services, kind, moment
 ):

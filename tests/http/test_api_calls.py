@@ -60,10 +60,14 @@ class TestCreation:
         assert (again.status_code, again.json()["code"]) == (409, "code_taken")
 
     def test_an_mpass_is_issued_and_read(self, served):
-        members = {"mo_id": served.mo.organization_id, "member_ref": "m-1", "policy": {"limit": 1.50}}
+        members = {
+            "mo_id": served.mo.organization_id,
+            "member_ref": "m-1",
+            "policy": {"limits": [{"currency": "USD", "per": "day", "amount": 1.50}]},
+        }
         issued = served.call("POST", "/mpass", served.mo, json=members)
         assert (issued.status_code, issued.headers["etag"]) == (201, '"1"')
-        assert '"limit":1.5' in issued.text
+        assert '"amount":1.5' in issued.text
         assert served.call("GET", issued.headers["location"], served.mo).json() == issued.json()
 
     def test_a_key_is_added_by_its_owner(self, served):

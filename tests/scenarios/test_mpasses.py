@@ -49,7 +49,7 @@ def standing(document):
 
 def test_an_mpass_is_issued_pending_with_a_number_of_its_own(house):
     mo = house.register(MO, "ACME")
-    policy = {"spend": {"day": NumberText("100.00")}, "currencies": ["USD"]}
+    policy = {"limits": [{"currency": "USD", "per": "day", "amount": NumberText("100.00")}]}
     jwk = dict(key_of("ES256", "holder").public.jwk)
     answer = issue(house, mo, tier="gold", expires_at=NOW + 86400, policy=policy, holder_jwk=jwk)
     body = answer.body
@@ -101,6 +101,7 @@ def test_the_member_ref_is_sealed_and_comes_out_nowhere(house):
         ({"mo_id": None}, MissingFieldError, "mo_id"),
         ({"tier": ["gold"]}, InvalidFieldError, "tier"),
         ({"policy": "none"}, InvalidFieldError, "policy"),
+        ({"policy": {"limit": "100.00"}}, UnknownFieldError, "policy.limit"),
         ({"expires_at": NOW}, InvalidFieldError, "expires_at"),
         ({"expires_at": "2030"}, InvalidFieldError, "expires_at"),
         ({"expires_at": 2**60}, InvalidFieldError, "expires_at"),

@@ -133,6 +133,7 @@ def test_nobody_signs_out_of_turn(play):
     send(play, "publisher", EventType.SIGN, play.house.sign_next(play.publisher, stored), "e-2")
     (event,) = taken(play)
     around = Circumstances(
+        spent={},
         audience=hub.base_url,
         now=hub.clock.now_ms(),
         registry_seq=hub.directory.registry_position(),

@@ -11,6 +11,7 @@ from moneta.domain.errors import Refused, UnknownTemplateError
 from moneta.domain.identifiers import KeyId, MPassId, OrganizationId, RegistrySeq, UnixMillis
 from moneta.domain.ijson import Value
 from moneta.domain.keys import RegisteredKey
+from moneta.domain.mpass_policies import SpendingKey
 from moneta.domain.mpasses import MPass
 from moneta.domain.organizations import Organization
 from moneta.domain.templates import DRAFT, TemplateRecord
@@ -60,6 +61,7 @@ class Circumstances:
     organizations: Mapping[OrganizationId, Organization]
     keys: Mapping[OrganizationId, Mapping[KeyId, RegisteredKey]]
     mpasses: Mapping[MPassId, MPass]
+    spent: Mapping[SpendingKey, int]
     record: TemplateRecord | None
     compiled: CompiledTemplate | None
     new_key_holder: OrganizationId | None = None

@@ -13,9 +13,10 @@ from moneta.application.ports import Change, Committed, Hub
 from moneta.application.process_events import contract_change
 from moneta.domain.contracts import ActName, Contract, end_of
 from moneta.domain.errors import Refused
-from moneta.domain.identifiers import ContractId, OrganizationId, RegistrySeq, UnixMillis, UnixSeconds
+from moneta.domain.identifiers import ContractId, MPassId, OrganizationId, RegistrySeq, UnixMillis, UnixSeconds
 from moneta.domain.keys import RegisteredKey
 from moneta.domain.limits import EXPIRY_GRACE_S, LIST_LIMIT_MAX, PROCESS_BATCH_MAX
+from moneta.domain.mpasses import MPass
 from moneta.domain.templates import Template
 
 EXPIRED_REASON = ("expired", "the contract's term is over")
@@ -96,8 +97,17 @@ def _end(hub: Hub, contracts: Sequence[Contract], name: ActName, reason_code: st
     """End what is still open, and tell what became of each; a conflict is a contract that changed meanwhile."""
     pending = [contract for contract in contracts if end_of(contract) is None]
     templates = _templates_of(hub, pending)
+    mpasses = hub.directory.mpasses(sorted({one.body.mpass_id for one in pending if one.body.mpass_id is not None}))
     changes = [
-        _change(hub, contract, templates[_template_name(contract)], name=name, reason_code=reason_code, reason=reason)
+        _change(
+            hub,
+            contract,
+            templates[_template_name(contract)],
+            mpasses,
+            name=name,
+            reason_code=reason_code,
+            reason=reason,
+        )
         for contract in pending
     ]
     if not changes:
@@ -122,12 +132,19 @@ def _template_name(contract: Contract) -> tuple[str, int]:
     return contract.body.template_id, contract.body.version
 
 
-def _change(
-    hub: Hub, contract: Contract, template: Template, *, name: ActName, reason_code: str, reason: str
+def _change(  # one argument a fact that the end rests on
+    hub: Hub,
+    contract: Contract,
+    template: Template,
+    mpasses: Mapping[MPassId, MPass],
+    *,
+    name: ActName,
+    reason_code: str,
+    reason: str,
 ) -> Change:
     now, position = hub.clock.now_ms(), hub.directory.registry_position()
     end = partial(ended_by_moneta, hub, contract, now=now)
-    change = partial(contract_change, hub, contract, template=template, now=now, registry_seq=position)
+    change = partial(contract_change, hub, contract, template=template, mpasses=mpasses, now=now, registry_seq=position)
     try:
         return change(end(name=name, reason_code=reason_code, reason=reason))
     except Refused as refusal:  # what silence would finalize can't be done any more

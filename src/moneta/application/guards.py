@@ -13,7 +13,8 @@ from moneta.application.organization_effects import check_onboarding, check_rota
 from moneta.domain.contract_body import ContractBody
 from moneta.domain.identifiers import UnixMillis
 from moneta.domain.ijson import Value
-from moneta.domain.mpasses import check_mpass_active
+from moneta.domain.mpass_policies import amounts_of, read_policy, service_of
+from moneta.domain.mpasses import MPass, check_mpass_active
 from moneta.domain.organizations import check_active, check_pending
 from moneta.domain.templates import Guard, Template
 
@@ -48,6 +49,14 @@ def _mpass_active(body: ContractBody, around: Circumstances, moments: Moments) -
         mpass = around.mpasses[body.mpass_id]
         issuer = around.organizations[mpass.mo_id]
         check_mpass_active(mpass, [standing_at(mpass, issuer, moment)[0] for moment in moments])
+        if mpass.policy:
+            _check_policy(mpass, body, around, moments)
+
+
+def _check_policy(mpass: MPass, body: ContractBody, around: Circumstances, moments: Moments) -> None:
+    policy = read_policy(mpass.policy)
+    policy.check_use(publisher_id=body.publisher_id, service=service_of(body.payload), moments=moments)
+    policy.check_limits(amounts_of(body.payload), around.spent, mpass_id=mpass.mpass_id, at=around.now)
 
 
 def _part(body: ContractBody, name: str) -> Mapping[str, Value]:

@@ -39,6 +39,7 @@ from moneta.domain.errors import ForbiddenError, InvalidFieldError, TransitionRe
 from moneta.domain.identifiers import MPassId, OrganizationId, UnixMillis, UnixSeconds
 from moneta.domain.ijson import Value
 from moneta.domain.limits import REASON_CHARS_MAX
+from moneta.domain.mpass_policies import read_policy
 from moneta.domain.mpasses import (
     ACTIVE,
     ALLOWED_EVENTS,
@@ -238,7 +239,7 @@ class MPassTerms:
         """Return the terms that ``members`` have; ``prefix`` is the path that leads to them."""
         return cls(
             tier=optional_text(members, "tier", prefix=prefix),
-            policy=mapping(members, "policy"),
+            policy=_read_policy(members, prefix=prefix),
             expires_at=_read_expiry(members, at),
         )
 
@@ -282,6 +283,13 @@ def _asked_mpass(hub: Hub, mo: Organization, members: Mapping[str, Value]) -> MP
         holder_jwk=members.get("holder_jwk"),
         at=now,
     )
+
+
+def _read_policy(members: Mapping[str, Value], *, prefix: str) -> Mapping[str, Value]:
+    """Return the policy as it was sent, once it is one that can be asked."""
+    policy = mapping(members, "policy")
+    read_policy(policy, prefix=f"{prefix}policy.")
+    return policy
 
 
 def _read_expiry(members: Mapping[str, Value], now: UnixMillis) -> UnixSeconds | None:

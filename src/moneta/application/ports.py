@@ -28,6 +28,7 @@ from moneta.domain.identifiers import (
 )
 from moneta.domain.ijson import Value
 from moneta.domain.keys import RegisteredKey
+from moneta.domain.mpass_policies import Spending, SpendingKey
 from moneta.domain.mpasses import MPass, MPassStatus
 from moneta.domain.organizations import Organization, OrganizationKind, OrganizationStatus
 from moneta.domain.pending_changes import ChangeState, PendingChange
@@ -288,6 +289,8 @@ class Change:
     """The contract's status after the step: for indexes only, always derivable from the steps."""
     directory: "DirectoryChange | None" = None
     supersedes: Superseding | None = None
+    spending: tuple[Spending, ...] = ()
+    """What it adds to the counters of mPasses, no counter twice; never beyond a limit, whoever else writes."""
 
 
 class Committed(StrEnum):
@@ -344,9 +347,10 @@ class ContractStore(Protocol):
         """Write each change whole or not at all; one answer each, in order.
 
         ``duplicate``: the event has an outcome already, and nothing was changed. ``conflict``: the contract is no
-        longer at ``read_revision``, or the directory no longer as it was read for ``change.directory``, and nothing
-        was changed. Committing the same change again changes nothing. New mPasses that are too many to be written in
-        one write with their step may be seen a moment after it; they will be, whoever dies.
+        longer at ``read_revision``, the directory no longer as it was read for ``change.directory``, or a limit leaves
+        no room for ``change.spending``, and nothing was changed. Committing the same change again changes nothing.
+        New mPasses that are too many to be written in one write with their step may be seen a moment after it; they
+        will be, whoever dies.
         An outcome removes its event's bytes; the digest stays. A change is at most 400 KB (a DynamoDB item).
         No two changes of a call touch the same contract. One fsync or one round trip serves them all.
 
@@ -781,6 +785,9 @@ class DirectoryStore(Protocol):
 
         It costs as much as there is to return, however many mPasses the list has.
         """
+
+    def spent(self, keys: Sequence[SpendingKey]) -> Mapping[SpendingKey, int]:
+        """Return what these counters of mPasses say, of those that there are; never from a cache."""
 
     def mpass_numbers(self, numbers: Sequence[str]) -> Mapping[str, MPassId]:
         """Return the mPass that has each of ``numbers``, of those that were given; never from a cache."""

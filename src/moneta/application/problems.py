@@ -167,6 +167,16 @@ PROBLEM_TYPES: Final[Mapping[type[Refused], ProblemType]] = {
         "mPass not active",
         "The mPass is Pending, Locked, Expired or Revoked.",
     ),
+    errors.MPassPolicyError: ProblemType(
+        409,
+        "mPass policy refused",
+        "The mPass's policy does not admit this use; `rule` names the member of the policy that does not.",
+    ),
+    errors.MPassLimitExceededError: ProblemType(
+        409,
+        "mPass limit exceeded",
+        "A limit of the mPass's policy leaves less than the contract would spend; `currency` and `per` name the limit.",
+    ),
     errors.MPassNumberTakenError: ProblemType(
         409,
         "mPass number taken",

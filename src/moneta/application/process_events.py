@@ -50,6 +50,7 @@ from moneta.application.ports import (
     WebhookType,
 )
 from moneta.application.problems import problem_document
+from moneta.application.spending import keys_of_counters, spending_between
 from moneta.application.supersede import find_superseded, superseding
 from moneta.domain.contract_body import ContractBody
 from moneta.domain.contracts import ActName, Contract, status_of
@@ -65,6 +66,7 @@ from moneta.domain.identifiers import (
 )
 from moneta.domain.keys import RegisteredKey
 from moneta.domain.limits import JUDGEMENT_AGE_S_MAX, PROCESS_ROUNDS_MAX
+from moneta.domain.mpass_policies import SpendingKey
 from moneta.domain.mpasses import MPass
 from moneta.domain.organizations import Organization
 from moneta.domain.templates import Role, Template, TemplateRecord
@@ -81,6 +83,7 @@ class Batch:
     organizations: Mapping[OrganizationId, Organization]
     keys: Mapping[OrganizationId, Mapping[KeyId, RegisteredKey]]
     mpasses: Mapping[MPassId, MPass]
+    spent: Mapping[SpendingKey, int]
     records: Mapping[tuple[str, int], TemplateRecord | None]
 
 
@@ -132,13 +135,17 @@ def _read_batch(hub: Hub, read: Sequence[tuple[QueuedEvent, Message | Refused]])
     bodies = [body for event, message in read if (body := _body(message, contracts.get(event.contract_id)))]
     owners = {event.source for event, _ in read}
     parties = {party for body in bodies for party in body.parties()}
+    now = hub.clock.now_ms()
+    mpasses = hub.directory.mpasses(sorted({body.mpass_id for body in bodies if body.mpass_id is not None}))
+    counters = keys_of_counters(bodies, mpasses, now)
     return Batch(
-        now=hub.clock.now_ms(),
+        now=now,
         registry_seq=hub.directory.registry_position(),
         contracts=contracts,
         organizations=hub.directory.organizations(sorted(owners | parties)),
         keys=hub.directory.keys_of(sorted(owners | parties)),
-        mpasses=hub.directory.mpasses(sorted({body.mpass_id for body in bodies if body.mpass_id is not None})),
+        mpasses=mpasses,
+        spent=hub.directory.spent(counters) if counters else {},
         records={name: hub.directory.template(*name) for name in {(body.template_id, body.version) for body in bodies}},
     )
 
@@ -169,7 +176,14 @@ def _accepted(hub: Hub, message: Message, batch: Batch) -> Change:
         return Change(contract_id=message.event.contract_id, read_revision=Revision(0), outcome=outcome)
     template = compiled_template(addition.contract.body, around).template
     change = partial(
-        contract_change, hub, before, template=template, now=batch.now, registry_seq=batch.registry_seq, outcome=outcome
+        contract_change,
+        hub,
+        before,
+        template=template,
+        mpasses=batch.mpasses,
+        now=batch.now,
+        registry_seq=batch.registry_seq,
+        outcome=outcome,
     )
     after = _with_monetas_part(hub, addition.contract, message, around)  # (4)
     try:
@@ -185,12 +199,15 @@ def contract_change(
     before: Contract | None,
     after: Contract,
     template: Template,
+    mpasses: Mapping[MPassId, MPass],
     *,
     now: UnixMillis,
     registry_seq: RegistrySeq,
     outcome: EventOutcome | None = None,
 ) -> Change:
     """Return the change that leads from ``before`` to ``after``: its step, what that does, and what the hub then owes.
+
+    ``mpasses``: the one that the contract names, if it names one.
 
     Raises:
         Refused: An effect of the template can't be done, or the contract can't take another's place, and why.
@@ -204,6 +221,7 @@ def contract_change(
         status=status_of(after),
         directory=directory_change(hub, before, after, template, now=now, registry_seq=registry_seq),
         supersedes=superseding(hub, after, now=now),
+        spending=spending_between(before, after, template, mpasses, now=now),
     )
 
 
@@ -266,6 +284,7 @@ def _circumstances(hub: Hub, message: Message, contract: Contract | None, batch:
         organizations=batch.organizations,
         keys=batch.keys,
         mpasses=batch.mpasses,
+        spent=batch.spent,
         record=record,
         compiled=compiled,
         new_key_holder=_new_key_holder(hub, body, compiled),

@@ -19,6 +19,7 @@ from moneta.application.ports import Change, Committed, DirectoryChange, Hub
 from moneta.application.process_events import contract_change
 from moneta.application.queries import contract_document
 from moneta.application.records import make_record
+from moneta.application.spending import keys_of_counters
 from moneta.application.supersede import find_superseded
 from moneta.domain.contract_body import MEMBERS, ContractBody, parse_body
 from moneta.domain.contracts import assemble
@@ -74,7 +75,9 @@ def _submission(hub: Hub, caller: Caller, raw: bytes, asked: Creation | None) ->
     begun = judge_own(members, raw, around)
     signed = countersigned(hub, begun, received_at=around.now, now=around.now, registry_seq=around.registry_seq)
     template = hub.templates.compile(_payload_of(around)).template
-    change = contract_change(hub, None, signed, template, now=around.now, registry_seq=around.registry_seq)
+    change = contract_change(
+        hub, None, signed, template, around.mpasses, now=around.now, registry_seq=around.registry_seq
+    )
     record = make_record(
         hub,
         caller,
@@ -98,15 +101,18 @@ def _payload_of(around: Circumstances) -> bytes:
 
 
 def _circumstances(hub: Hub, body: ContractBody) -> Circumstances:
-    record = hub.directory.template(body.template_id, body.version)
+    record, now = hub.directory.template(body.template_id, body.version), hub.clock.now_ms()
+    mpasses = hub.directory.mpasses([] if body.mpass_id is None else [body.mpass_id])
+    counters = keys_of_counters([body], mpasses, now)
     return Circumstances(
         audience=hub.base_url,
-        now=hub.clock.now_ms(),
+        now=now,
         registry_seq=hub.directory.registry_position(),
         contract=hub.contracts.read([body.contract_id]).get(body.contract_id),
         organizations=hub.directory.organizations(body.parties(), is_fresh=True),
         keys={},
-        mpasses=hub.directory.mpasses([] if body.mpass_id is None else [body.mpass_id]),
+        mpasses=mpasses,
+        spent=hub.directory.spent(counters) if counters else {},
         record=record,
         compiled=None if record is None else hub.templates.compile(record.payload),
         superseded=find_superseded(hub, body),

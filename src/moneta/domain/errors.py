@@ -235,6 +235,18 @@ class MPassNotActiveError(Refused):
     code = "mpass_not_active"
 
 
+class MPassPolicyError(Refused):
+    """The mPass's policy does not admit this use; ``rule`` names the member that does not."""
+
+    code = "mpass_policy_refused"
+
+
+class MPassLimitExceededError(Refused):
+    """A limit of the mPass's leaves less than the contract would spend; ``per`` and ``currency`` name it."""
+
+    code = "mpass_limit_exceeded"
+
+
 class MPassNumberTakenError(Refused):
     """The number was given to an mPass before; numbers are given once for ever."""
 

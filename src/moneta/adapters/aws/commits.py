@@ -161,9 +161,9 @@ class Commits:
     def _put_step(self, item: Item, change: Change) -> tuple[Item, Item | None]:
         """Put a step's item where none is, with what goes with it. Returns what ``DirectorySteps.put_new`` does."""
         other = superseding_item(change, home=self._home)
-        if change.directory is None and other is None:
+        if change.directory is None and other is None and not change.spending:
             return item, self._db.put_new(Table.CONTRACTS, item)
-        return self._directory.put_new(item, change.directory or DirectoryChange(), other=other)
+        return self._directory.put_new(item, change.directory or DirectoryChange(), change.spending, other=other)
 
     def _exists(self, contract_id: ContractId, revision: Revision, head: Item | None) -> bool:
         """Tell whether the step is there, since a condition looks at its own item alone."""

@@ -45,6 +45,7 @@ from moneta.adapters.aws.directory_items import (
     remembered_item,
     remembered_key,
     remembered_of,
+    spent_key,
     status_object,
     template_key,
     template_of,
@@ -64,6 +65,7 @@ from moneta.application.ports import DirectoryChange, Endpoint, Identity, Page, 
 from moneta.domain.endpoints import DisabledReason, EndpointHealth, EndpointStatus
 from moneta.domain.identifiers import KeyId, MPassId, OrganizationId, RegistrySeq, UnixMillis
 from moneta.domain.keys import RegisteredKey
+from moneta.domain.mpass_policies import SpendingKey
 from moneta.domain.mpasses import LISTED_STATUSES, MPass, MPassStatus
 from moneta.domain.organizations import Organization, OrganizationKind, OrganizationStatus
 from moneta.domain.pending_changes import ChangeState, PendingChange
@@ -161,6 +163,12 @@ class DynamoDBDirectoryStore:
         """See DirectoryStore.not_valid."""
         found = self._parts(status_object(mo_id, list_number))
         return {int(item["part"]): LISTED_STATUSES[MPassStatus(item["standing"])] for item in found}
+
+    def spent(self, keys: Sequence[SpendingKey]) -> Mapping[SpendingKey, int]:
+        """See DirectoryStore.spent."""
+        found = {(item["object"], item["part"]): item for item in self._get_all([spent_key(key) for key in keys])}
+        places = {key: tuple(spent_key(key).values()) for key in keys}
+        return {key: int(found[place]["units"]) for key, place in places.items() if place in found}
 
     def mpass_numbers(self, numbers: Sequence[str]) -> Mapping[str, MPassId]:
         """See DirectoryStore.mpass_numbers."""

@@ -6,6 +6,7 @@
 | ``mpass#<id>``       | ``mpass``                              | an mPass |
 | ``positions#<id>``   | ``given``                              | how many status positions an MO was given |
 | ``status#<list id>`` | ``<index>``                            | an mPass that its status list calls not valid |
+| ``spent#<id>``       | ``<currency>#<period>``                | what an mPass has spent in a day or a month |
 | ``templates``        | ``<name>#<version>``                   | a version |
 | ``identities``       | ``<id>``                               | an identity |
 | ``change#<id>``      | ``change``                             | a change that waits for a checker, or did |
@@ -32,6 +33,7 @@ from moneta.domain.endpoints import DisabledReason, EndpointHealth, EndpointStat
 from moneta.domain.identifiers import KeyId, MPassId, OrganizationId, RegistrySeq, UnixMillis
 from moneta.domain.ijson import Value, parse_object
 from moneta.domain.keys import RegisteredKey
+from moneta.domain.mpass_policies import SpendingKey
 from moneta.domain.mpasses import Facts, MPass
 from moneta.domain.organizations import Organization, OrganizationKind, OrganizationStatus
 from moneta.domain.pending_changes import ChangeState, PendingChange
@@ -73,6 +75,12 @@ def positions_key(mo_id: OrganizationId) -> Key:
 def status_object(mo_id: OrganizationId, list_number: int) -> str:
     """Return the partition of what one of an MO's status lists says otherwise than VALID."""
     return f"status#{list_id(mo_id, list_number)}"
+
+
+def spent_key(key: SpendingKey) -> Key:
+    """Return the key of a counter of what an mPass has spent."""
+    mpass, currency, period = key
+    return {"object": f"spent#{mpass}", "part": f"{currency}#{period}"}
 
 
 def template_key(name: str, version: int) -> Key:

@@ -17,6 +17,7 @@ from moneta.adapters.embedded.directory_changes import apply_if_as_read
 from moneta.adapters.embedded.events import find_unprocessed, settle_event
 from moneta.adapters.embedded.in_hand import InHand
 from moneta.adapters.embedded.schema import LEAF_OF_CONTRACT, Writing
+from moneta.adapters.embedded.spending import leaves_room, spend
 from moneta.adapters.step_codec import decode_step, encode_step
 from moneta.application.ports import Change, Committed, ContractQuery, ContractSummary, Page, Superseding
 from moneta.domain.contracts import SUPERSEDED, Contract, Start, Step, assemble
@@ -130,8 +131,11 @@ def _append_steps(writing: Writing, change: Change, step: Step) -> bool:
         read[change.supersedes.contract_id] = change.supersedes.read_revision
     if any(_revision_of(writing, contract_id) != revision for contract_id, revision in read.items()):
         return False
+    if not leaves_room(writing.connection, change.spending):
+        return False
     if change.directory is not None and not apply_if_as_read(writing, change.directory):
         return False
+    spend(writing, change.spending)
     _append_step(writing, change, step)
     if change.supersedes is not None:
         _append_step(writing, _as_change(change.supersedes), change.supersedes.step)

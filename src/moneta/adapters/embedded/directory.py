@@ -24,11 +24,13 @@ from moneta.adapters.embedded.directory_rows import (
 )
 from moneta.adapters.embedded.endpoint_health import count_endpoints, read_health
 from moneta.adapters.embedded.schema import Writing, get_meta, ref_of, set_meta
+from moneta.adapters.embedded.spending import read_spent
 from moneta.application.ports import DirectoryChange, Endpoint, Identity, Page, RememberedAnswer
 from moneta.domain.endpoints import EndpointHealth, EndpointStatus
 from moneta.domain.identifiers import KeyId, MPassId, OrganizationId, RegistrySeq, UnixMillis
 from moneta.domain.keys import RegisteredKey
 from moneta.domain.limits import CACHE_ENTRIES_MAX, CHANGE_AGE_S_MAX
+from moneta.domain.mpass_policies import SpendingKey
 from moneta.domain.mpasses import LISTED_STATUSES, MPass, MPassStatus
 from moneta.domain.organizations import Organization, OrganizationKind, OrganizationStatus
 from moneta.domain.pending_changes import ChangeState, PendingChange
@@ -125,6 +127,11 @@ class SQLiteDirectoryStore:
         with self._database.read() as connection:
             found = rows(connection, _NOT_VALID, (mo_id, list_number))
         return {index: LISTED_STATUSES[MPassStatus(standing)] for index, standing in found}
+
+    def spent(self, keys: Sequence[SpendingKey]) -> Mapping[SpendingKey, int]:
+        """See DirectoryStore.spent."""
+        with self._database.read() as connection:
+            return read_spent(connection, keys)
 
     def mpass_numbers(self, numbers: Sequence[str]) -> Mapping[str, MPassId]:
         """See DirectoryStore.mpass_numbers."""

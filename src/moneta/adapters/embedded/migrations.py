@@ -70,6 +70,13 @@ ALTER TABLE contracts ADD COLUMN org INTEGER REFERENCES names;
 CREATE INDEX contracts_org ON contracts (org, received_at) WHERE org IS NOT NULL;
 CREATE INDEX contracts_org_status ON contracts (org, status, received_at) WHERE org IS NOT NULL;
 
+CREATE TABLE spent (
+    mpass INTEGER NOT NULL REFERENCES names,
+    currency TEXT NOT NULL,
+    period TEXT NOT NULL,
+    units TEXT NOT NULL,
+    PRIMARY KEY (mpass, currency, period)
+) STRICT, WITHOUT ROWID;
 ALTER TABLE mpasses ADD COLUMN status_list INTEGER;
 ALTER TABLE mpasses ADD COLUMN status_index INTEGER;
 CREATE INDEX mpasses_not_valid ON mpasses (mo, status_list, status_index, standing)

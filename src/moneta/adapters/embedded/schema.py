@@ -205,6 +205,14 @@ CREATE INDEX mpasses_mo_standing ON mpasses (mo, standing, issued_at);
 -- All that a status list is built from.
 CREATE INDEX mpasses_not_valid ON mpasses (mo, status_list, status_index, standing)
     WHERE standing IN ('Locked', 'Revoked');
+-- What transactions have spent of an mPass's limits in a day or a month; units: a decimal, beyond 64 bits.
+CREATE TABLE spent (
+    mpass INTEGER NOT NULL REFERENCES names,
+    currency TEXT NOT NULL,
+    period TEXT NOT NULL,
+    units TEXT NOT NULL,
+    PRIMARY KEY (mpass, currency, period)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE status_positions (
     mo INTEGER PRIMARY KEY REFERENCES names,
     given INTEGER NOT NULL,
