@@ -13,7 +13,7 @@ from tests.running_hub import moneta, running_hub
 TEMPLATES = Path(__file__).parents[2] / "templates"
 TRANSACTION = TEMPLATES / "transaction-contract.yaml"
 EXAMPLES = TEMPLATES / "examples" / "transaction-contract-1"
-VISIT = """template_name: visit-contract
+VISIT = """template_name: {name}
 version: {version}
 schema:
   required_fields: [contract_id, mo_id, publisher_id{more}]
@@ -42,9 +42,9 @@ def run(capsys, monkeypatch, tmp_path):
     return run_command
 
 
-def visit(version=1, more=""):
-    file = Path(f"visit-{version}.yaml")
-    file.write_text(VISIT.format(version=version, more=more))
+def visit(version=1, more="", name="visit-contract"):
+    file = Path(f"{name}-{version}.yaml")
+    file.write_text(VISIT.format(name=name, version=version, more=more))
     return file
 
 
@@ -78,7 +78,7 @@ def test_compat_names_the_line_of_what_a_client_of_the_old_one_trips_over(run):
         f"{new}:1: guard added: mpass_active\n{new}:4: required field added: mpass_id\n",
     )
     shutil.copy(old, "same.yaml")
-    Path("same.yaml").write_text(VISIT.format(version=3, more=""))
+    Path("same.yaml").write_text(VISIT.format(name="visit-contract", version=3, more=""))
     assert run("templates", "compat", old, "same.yaml") == (0, "")
 
 
@@ -89,16 +89,15 @@ def test_a_version_is_shown_byte_for_byte_and_moved_along_its_table(run, hub, pl
         if place == "store"
         else ("--url", hub.url, "--token", moneta("token", "--data", hub.data).stdout.strip())
     )
-    number = 1 if place == "store" else 2
-    file = visit(number)
+    name, number = f"visit-{place}", 2
+    file = visit(number, name=name)
     assert run("templates", "publish", file, *where, "--status", "draft")[0] == 0
-    assert run("templates", "show", "visit-contract", number, *where, "--yaml") == (0, file.read_text())
-    assert re.search(r"status +draft", run("templates", "show", "visit-contract", number, *where)[1])
+    assert run("templates", "show", name, number, *where, "--yaml") == (0, file.read_text())
+    assert re.search(r"status +draft", run("templates", "show", name, number, *where)[1])
     assert (
-        json.loads(run("templates", "status", "visit-contract", number, "published", *where, "--json")[1])["status"]
-        == "published"
+        json.loads(run("templates", "status", name, number, "published", *where, "--json")[1])["status"] == "published"
     )
-    code, _ = run("templates", "status", "visit-contract", number, "draft", *where)
+    code, _ = run("templates", "status", name, number, "draft", *where)
     assert code == 1
-    latest = json.loads(run("templates", "show", "visit-contract", *where, "--json")[1])
+    latest = json.loads(run("templates", "show", name, *where, "--json")[1])
     assert (latest["version"], latest["status"]) == (number, "published")

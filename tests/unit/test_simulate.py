@@ -21,6 +21,16 @@ BODY = {
 }
 
 
+SUSPENSION = b"""\
+template_name: notice
+version: 1
+schema: {required_fields: [contract_id, org_id]}
+signature_rules: {required_signatures: [moneta], signing_order: [moneta]}
+acknowledge: {org: PT72H}
+notify: [publisher]
+"""
+
+
 def tried(template="transaction-contract", **members):
     given = {name: value for name, value in {**BODY, **members}.items() if value is not None}
     return simulate(TEMPLATES[template], json.dumps(given).encode())
@@ -81,3 +91,14 @@ def test_a_payload_is_held_against_the_json_schema():
 
 def test_what_a_contract_does_is_told_by_phase():
     assert tried("mpass-issuance")["effects"] == {"on_finalized": ["issue_mpass"]}
+
+
+def test_who_is_asked_last_and_whose_silence_counts_is_told():
+    compiled = READER.compile(SUSPENSION)
+    trial = simulate(compiled, json.dumps({**BODY, "template_id": "notice", "org_id": "o", "mpass_id": None}).encode())
+    assert trial["signing"] == [
+        {"roles": ["moneta"], "then": "pending_org_signature"},
+        {"roles": ["org"], "then": "finalized"},
+    ]
+    assert (trial["deem_after_s"], trial["notify"]) == (259_200, ["publisher"])
+    assert {"from": "pending_org_signature", "by": "moneta", "event": "deems", "to": "finalized"} in trial["ways"]

@@ -12,7 +12,7 @@ from moneta.domain.schema_compat import narrowings
 from moneta.domain.template_compat import incompatibilities
 from moneta.domain.templates import Effect, EffectPhase, Guard, Role, Template
 
-MO, PUBLISHER, MONETA = Role.MO, Role.PUBLISHER, Role.MONETA
+MO, PUBLISHER, MONETA, ORG = Role.MO, Role.PUBLISHER, Role.MONETA, Role.ORG
 ON_FINALIZED = EffectPhase.ON_FINALIZED
 OLD = Template(
     name="visit",
@@ -23,6 +23,7 @@ OLD = Template(
     required_fields=("contract_id", "amount"),
     guards=frozenset({Guard.ORGANIZATIONS_ACTIVE}),
     expires_in_s=3600,
+    acknowledge=((Role.ORG, 60),),
 )
 NEW = replace(OLD, version=2, sha256="new")
 ORDER = ("signature_rules", "signing_order")
@@ -42,6 +43,11 @@ VERSIONS = [
     ("shorter-term",         {"expires_in_s": 60},                          [(("expires_in",), "less time to sign: 3600 s before, 60 s now")]),  # noqa: E501  # one row a case
     ("guard-added",          {"guards": frozenset(Guard)},                  [(("guards",), f"guard added: {guard}") for guard in sorted(set(Guard) - OLD.guards)]),  # noqa: E501  # one row a case
     ("effect-added",         {"effects": {ON_FINALIZED: (Effect.ISSUE_MPASS,)}}, [(("effects", ON_FINALIZED), "on_finalized does another thing: nothing before, issue_mpass now")]),  # noqa: E501  # one row a case
+    ("longer-silence",       {"acknowledge": ((ORG, 61),)},                 []),
+    ("shorter-silence",      {"acknowledge": ((ORG, 59),)},                 [(("acknowledge", ORG), "silence of org counts sooner: 60 s before, 59 s now")]),  # noqa: E501  # one row a case
+    ("another-is-asked",     {"acknowledge": ((ORG, 60), (MO, 60))},        [(("acknowledge", MO), "asked at the end, and silence counts: mo")]),  # noqa: E501  # one row a case
+    ("told-instead-of-asked", {"acknowledge": (), "notify": (ORG,)},        []),
+    ("told-no-more",         {"acknowledge": ()},                    [((), "not told of the end any more: org")]),
     ("schema-added",         {"json_schema": {"type": "object", "maxProperties": 1}}, [(("schema", "json_schema", "maxProperties"), "JSON Schema: payload: maxProperties: none before, 1 now"), (("schema", "json_schema", "type"), "JSON Schema: payload: type: none before, object now")]),  # noqa: E501  # one row a case
 ]
 # fmt: on

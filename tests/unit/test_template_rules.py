@@ -206,6 +206,11 @@ MISTAKES = [
         )
         for name in ("", ".a", "a.", "a..b", "a" * 201)
     ),
+    (
+        "field-that-the-schema-forbids",
+        edited((FIELDS, ["visit.day"]), (SCHEMA, {**members(stay=True), "additionalProperties": False})),
+        [((*FIELDS, 0), "required_fields: visit.day: json_schema allows no such member")],
+    ),
     ("json-schema-text", schema("x"), [(SCHEMA, "json_schema: expected a JSON Schema, got string")]),
     (
         "role-unknown",
@@ -272,7 +277,11 @@ MISTAKES = [
     (
         "new-key-without-a-field",
         edited((ORDER, ["org", "org_new_key", "moneta"]), (REQUIRED, ["org", "org_new_key", "moneta"])),
-        [(FIELDS, "required_fields: org_new_key signs with the field new_key")],
+        [
+            (FIELDS, "required_fields: org_new_key signs with the field new_key"),
+            (ORDER, "signing_order: nothing finalizes a contract that has come to pending_org_new_key_signature"),
+            ((*ORDER, 2), IDLE),
+        ],
     ),
     (
         "new-key-before-the-old",

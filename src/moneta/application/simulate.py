@@ -11,9 +11,9 @@ from moneta.application.problems import problem_document
 from moneta.domain.contract_body import ContractBody, body_of, find_field
 from moneta.domain.errors import InvalidFieldError, Refused
 from moneta.domain.ijson import Value, parse_object
-from moneta.domain.template_graphs import state_graph
+from moneta.domain.template_graphs import graph_of
 from moneta.domain.template_rules import check_body
-from moneta.domain.templates import SigningOrder
+from moneta.domain.templates import Template
 
 
 def simulate(compiled: CompiledTemplate, raw: bytes) -> dict[str, object]:
@@ -33,10 +33,12 @@ def simulate(compiled: CompiledTemplate, raw: bytes) -> dict[str, object]:
         "guards": sorted(template.guards),
         "effects": {phase: list(verbs) for phase, verbs in template.effects.items()},
         "expires_in_s": template.expires_in_s,
-        "signing": _signing(template.signing_order),
+        "deem_after_s": template.deem_after_s,
+        "notify": list(template.notify),
+        "signing": _signing(template),
         "ways": [
             {"from": arrow.source, "by": arrow.by, "event": arrow.event, "to": arrow.target}
-            for arrow in state_graph(template.signing_order).arrows
+            for arrow in graph_of(template).arrows
         ],
     }
 
@@ -73,12 +75,12 @@ def _missing_fields(compiled: CompiledTemplate, members: Mapping[str, Value]) ->
             yield refusal
 
 
-def _signing(order: SigningOrder) -> list[dict[str, object]]:
-    """Return each step: who signs, and the state that follows once all of them have."""
-    graph = state_graph(order)
+def _signing(template: Template) -> list[dict[str, object]]:
+    """Return each step: who signs, and the state that follows once all of them have; last those who acknowledge."""
+    graph = graph_of(template)
     after_signing = {(one.source, one.by): one.target for one in graph.arrows if one.event == "signs"}
     state, steps = graph.initial, list[dict[str, object]]()
-    for index, step in enumerate(order):
+    for index, step in enumerate(template.whole_order):
         for role in step if index else ():
             state = after_signing[state, role]
         steps.append({"roles": list(step), "then": state})

@@ -18,6 +18,7 @@ def incompatibilities(old: Template, new: Template) -> tuple[Fault, ...]:
         *_identity_faults(old, new),
         *_field_faults(old, new),
         *_order_faults(old.signing_order, new.signing_order),
+        *_acknowledging_faults(old, new),
         *_term_faults(old, new),
         *_guard_faults(old, new),
         *_effect_faults(old, new),
@@ -53,6 +54,17 @@ def _order_faults(old: SigningOrder, new: SigningOrder) -> Iterator[Fault]:
     if old[0] != new[0]:
         yield (*path, 0), f"started by another: {old[0][0]} before, {new[0][0]} now"
     yield path, f"signing order changed: {_shown(old)} before, {_shown(new)} now"
+
+
+def _acknowledging_faults(old: Template, new: Template) -> Iterator[Fault]:
+    before, now = dict(old.acknowledge), dict(new.acknowledge)
+    for role, wait_s in now.items():
+        if role not in before:
+            yield ("acknowledge", role), f"asked at the end, and silence counts: {role}"
+        elif wait_s < before[role]:
+            yield ("acknowledge", role), f"silence of {role} counts sooner: {before[role]} s before, {wait_s} s now"
+    for role in sorted({*before, *old.notify} - {*now, *new.notify, *new.roles}):
+        yield (), f"not told of the end any more: {role}"
 
 
 def _term_faults(old: Template, new: Template) -> Iterator[Fault]:

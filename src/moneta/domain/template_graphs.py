@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from moneta.domain.templates import Role, SigningOrder, roles_of_initiator
+from moneta.domain.templates import Role, SigningOrder, Template, roles_of_initiator
 
 FINALIZED: Final = "finalized"
 DECLINED: Final = "declined"
@@ -50,6 +50,11 @@ class StateGraph:
             if more <= found:
                 return frozenset(found)
             found |= more
+
+
+def graph_of(template: Template) -> StateGraph:
+    """Return the graph of the contracts under ``template``."""
+    return state_graph(template.signing_order, acknowledging=tuple(role for role, _ in template.acknowledge))
 
 
 def state_graph(

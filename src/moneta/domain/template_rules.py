@@ -78,7 +78,8 @@ def read_template(document: Value, lines: Lines, *, sha256: str) -> Template | t
     required_fields = _required_fields(schema, findings)
     json_schema = _json_schema(schema, findings)
     acknowledge = _acknowledge(members, findings)
-    signing_order = _signing_order(rules, tuple(role for role, _ in acknowledge), findings)
+    unable = () if "new_key" in required_fields else (Role.ORG_NEW_KEY,)
+    signing_order = _signing_order(rules, tuple(role for role, _ in acknowledge), unable, findings)
     template = Template(
         name=_name(members, findings),
         version=_version(members, findings),
@@ -156,7 +157,9 @@ def _json_schema(schema: Mapping[str, Value], findings: Findings) -> Mapping[str
     return None
 
 
-def _signing_order(rules: Mapping[str, Value], acknowledging: tuple[Role, ...], findings: Findings) -> SigningOrder:
+def _signing_order(
+    rules: Mapping[str, Value], acknowledging: tuple[Role, ...], unable: tuple[Role, ...], findings: Findings
+) -> SigningOrder:
     """Return the steps, and note what keeps them from being an order in which no party completes a contract alone."""
     path, noted = ("signature_rules", "signing_order"), len(findings.problems)
     steps = [
@@ -167,7 +170,7 @@ def _signing_order(rules: Mapping[str, Value], acknowledging: tuple[Role, ...], 
     required = _required_signatures(rules, findings)
     # What can't be read as roles has been noted; what these few would add to it is noise.
     if len(findings.problems) == noted and rules.keys() >= set(SIGNATURE_KEYS):
-        for place, message in order_faults(order, required, acknowledging=acknowledging):
+        for place, message in order_faults(order, required, acknowledging=acknowledging, unable=unable):
             findings.add((*path, *place), f"signing_order: {message}")
     return order
 

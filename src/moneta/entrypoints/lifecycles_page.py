@@ -17,7 +17,7 @@ from moneta.domain.lifecycle import Actor, Event, Lifecycle, State
 from moneta.domain.mpasses import Facts, Lock, MPass, MPassEvent, MPassStatus
 from moneta.domain.organizations import CAPABILITIES, ORGANIZATION_LIFECYCLE
 from moneta.domain.pending_changes import CHANGE_LIFECYCLE
-from moneta.domain.template_graphs import EXPIRED, state_graph
+from moneta.domain.template_graphs import EXPIRED, graph_of
 from moneta.domain.templates import TEMPLATE_LIFECYCLE, Template
 
 _EXPIRES_AT: Final = UnixSeconds(10)
@@ -137,14 +137,15 @@ def _contracts() -> Iterator[str]:
     yield ""
     yield "Each template makes a table of its own, drawn here for those that ship. The first arrow is the submission,"
     yield "with the initiator's signature. Any pending contract expires at its term, which is left out below. Moneta's"
-    yield "turn passes in the commit that brings it, unless it declines."
+    yield "turn passes in the commit that brings it, unless it declines. Any finalized contract becomes `superseded`"
+    yield "with the finalization of a later one that names it."
     reader = bootstrap.template_reader()
     for payload in bootstrap.builtin_template_payloads():
         yield from _contract(reader.compile(payload).template)
 
 
 def _contract(template: Template) -> Iterator[str]:
-    graph = state_graph(template.signing_order)
+    graph = graph_of(template)
     arrows = [
         Arrow(source=arrow.source, target=arrow.target, label=f"{arrow.by} {arrow.event}")
         for arrow in graph.arrows

@@ -31,6 +31,10 @@ def _lines(trial: Trial) -> Iterator[str]:
         yield f"{phase}: {', '.join(verbs)}"
     term = trial["expires_in_s"]
     yield "expires: at the body's expires_at, if it has one" + ("" if term is None else f", or after {term} s")
+    if trial["deem_after_s"] is not None:
+        yield f"silence counts as agreement {trial['deem_after_s']} s after the last signature before"
+    if trial["notify"]:
+        yield f"told of the end, though they do not sign: {', '.join(trial['notify'])}"
     yield "may end otherwise:"
     for way in trial["ways"]:
         if way["event"] not in {"signs", "expires"}:
