@@ -95,6 +95,16 @@ def test_what_needs_no_token_is_answered_as_by_the_web_process(two, path):
     assert of_function == of_web
 
 
+def test_a_status_list_is_answered_as_by_the_web_process(two):
+    path = f"/status-lists/{two.test_hub.mo.organization_id}.0"
+    (_, of_web, _), (status, of_function, body) = two.both("GET", path)
+    # No two hubs sign the same bytes, nor have they the same tag.
+    assert {**of_function, "etag": ""} == {**of_web, "etag": ""}
+    assert (status, body.count(".")) == (200, 2)
+    known = two.of_function("GET", path, [("if-none-match", of_function["etag"])], b"")
+    assert (known[0], known[1]["etag"], known[2]) == (304, of_function["etag"], "")
+
+
 @pytest.mark.parametrize("path", READ)
 def test_what_is_read_is_answered_as_by_the_web_process(two, path):
     token = two.token(two.test_hub.mo)
