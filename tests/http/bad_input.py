@@ -132,7 +132,7 @@ BODIES = {
         "metadata": {"webhook_url": "https://fuzz.example/", "contact_email": "a@b.c", "region": "EU"},
         "services": ["s"],
         "industries": ["i"],
-        "policies": {"p": 1},
+        "policies": {"industries": {"denied": ["x"]}},
         "certificates": [],
         "keys": [
             {"jwk": {"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "x": KID}, "use": ["auth"], "proof": "a.b.c"}

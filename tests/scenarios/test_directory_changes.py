@@ -37,7 +37,7 @@ def registered(house):
 
 def test_the_same_key_and_body_give_the_first_answer_without_its_secret(house):
     members = house.organization_members(MO, "ACME")
-    members["policies"] = {"share": NumberText("0.10")}
+    members["metadata"]["share"] = NumberText("0.10")
     first = create(house, MO, members, idempotency_key="key-1")
     house.clock.advance(600)  # the proofs are stale by now, and not asked again
     again = create(house, MO, dict(reversed(members.items())), idempotency_key="key-1")

@@ -60,7 +60,7 @@ def test_an_organization_is_registered_pending_with_all_that_was_sent(house, kin
         **house.organization_members(kind, "ACME", algorithm),
         "services": ["news"],
         "industries": ["press", "radio"],
-        "policies": {"auto_accept": True},
+        "policies": {"services": {"allowed": ["news"]}},
         "certificates": [certificate_of("ACME", algorithm)],
     }
     members["metadata"] |= {"contact_email": "ops@acme.example", "region": "eu", "tier": {"level": 3}}
@@ -71,7 +71,7 @@ def test_an_organization_is_registered_pending_with_all_that_was_sent(house, kin
     assert (body["createdAt"], body["updatedAt"]) == (NOW, NOW)
     assert body["metadata"] == members["metadata"]
     assert (body["services"], body["industries"]) == (["news"], ["press", "radio"])
-    assert (body["policies"], body["certificates"]) == ({"auto_accept": True}, members["certificates"])
+    assert (body["policies"], body["certificates"]) == (members["policies"], members["certificates"])
     assert [key["use"] for key in body["keys"]] == [["contract"], ["auth"]]
     assert [key["jwk"] for key in body["keys"]] == [key["jwk"] for key in members["keys"]]
     assert [key["status"] for key in body["keys"]] == ["active", "active"]
@@ -130,6 +130,12 @@ BAD_PROFILES = {
     "too many services": ({"services": ["s"] * 101}, InvalidFieldError, "services"),
     "an industry is blank": ({"industries": [""]}, InvalidFieldError, "industries"),
     "policies is no object": ({"policies": []}, InvalidFieldError, "policies"),
+    "a policy that is none": ({"policies": {"service": {}}}, UnknownFieldError, "policies.service"),
+    "a policy of both": (
+        {"policies": {"mos": {"allowed": [], "denied": []}}},
+        InvalidFieldError,
+        "policies.mos",
+    ),
     "a certificate is no PEM": ({"certificates": ["x"]}, InvalidFieldError, "certificates"),
     "no keys": ({"keys": None}, MissingFieldError, "keys"),
     "empty keys": ({"keys": []}, InvalidFieldError, "keys"),

@@ -45,7 +45,7 @@ def test_what_is_accepted_is_told_with_who_signs_when_and_what_is_asked():
         {"roles": ["publisher"], "then": "finalized"},
     ]
     assert trial["effects"] == {}
-    assert trial["guards"] == ["mpass_active", "organizations_active"]
+    assert trial["guards"] == ["mpass_active", "organizations_active", "organizations_agree"]
     assert {"from": "pending_publisher_signature", "by": "publisher", "event": "declines", "to": "declined"} in trial[
         "ways"
     ]

@@ -18,6 +18,7 @@ from moneta.adapters.template_reader import YAMLTemplateReader, builtin_template
 from moneta.domain.errors import SchemaMismatchError, TemplateInvalidError
 from moneta.domain.ijson import NumberText
 from moneta.domain.schema_rules import FORMATS
+from moneta.domain.template_verbs import DEFAULT_GUARDS
 from moneta.domain.templates import Guard, Role
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
@@ -82,7 +83,7 @@ def test_who_signs_and_in_which_order(compiled, name, order):
 
 
 def test_the_adrs_template_checks_that_everybody_is_active(compiled):
-    assert compiled["transaction-contract-1"].template.guards == {Guard.ORGANIZATIONS_ACTIVE, Guard.MPASS_ACTIVE}
+    assert compiled["transaction-contract-1"].template.guards == {*DEFAULT_GUARDS, Guard.MPASS_ACTIVE}
 
 
 # YAML.

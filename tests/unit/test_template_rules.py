@@ -102,7 +102,7 @@ def test_the_adrs_template_is_read_with_the_guards_that_it_leaves_to_the_hub():
         sha256="digest",
         signing_order=((MO,), (MONETA,), (PUBLISHER,)),
         required_fields=("contract_id", "mo_id", "publisher_id", "mpass_id", "amount", "currency"),
-        guards=frozenset({Guard.ORGANIZATIONS_ACTIVE, Guard.MPASS_ACTIVE}),
+        guards=frozenset({Guard.ORGANIZATIONS_ACTIVE, Guard.ORGANIZATIONS_AGREE, Guard.MPASS_ACTIVE}),
     )
 
 
@@ -119,7 +119,12 @@ def test_a_template_knows_its_initiator_and_its_roles():
         pytest.param([(("description",), None)], "description", None, id="empty-description"),
         pytest.param([(("version",), 2**31 - 1)], "version", 2**31 - 1, id="greatest-version"),
         pytest.param([(("template_name",), "a" * 64)], "name", "a" * 64, id="longest-name"),
-        pytest.param([(FIELDS, [])], "guards", {Guard.ORGANIZATIONS_ACTIVE}, id="no-mpass-no-mpass-guard"),
+        pytest.param(
+            [(FIELDS, [])],
+            "guards",
+            {Guard.ORGANIZATIONS_ACTIVE, Guard.ORGANIZATIONS_AGREE},
+            id="no-mpass-no-mpass-guard",
+        ),
         pytest.param([(("guards",), [])], "guards", set(), id="guards-none"),
         pytest.param([(("guards",), ["mpass_active"])], "guards", {Guard.MPASS_ACTIVE}, id="guards-named"),
         pytest.param([(("expires_in",), "PT24H")], "expires_in_s", 86_400, id="expires-in"),

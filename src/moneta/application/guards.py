@@ -15,6 +15,7 @@ from moneta.domain.identifiers import UnixMillis
 from moneta.domain.ijson import Value
 from moneta.domain.mpass_policies import amounts_of, read_policy, service_of
 from moneta.domain.mpasses import MPass, check_mpass_active
+from moneta.domain.organization_policies import check_agreement
 from moneta.domain.organizations import check_active, check_pending
 from moneta.domain.templates import Guard, Template
 
@@ -42,6 +43,10 @@ def _organization_pending(body: ContractBody, around: Circumstances, moments: Mo
     if body.org_id is not None:
         onboarded = around.organizations[body.org_id]
         check_pending(onboarded, [onboarded.status_at(moment) for moment in moments])
+
+
+def _organizations_agree(body: ContractBody, around: Circumstances, _moments: Moments) -> None:
+    check_agreement([around.organizations[party] for party in body.parties()], service_of(body.payload))
 
 
 def _mpass_active(body: ContractBody, around: Circumstances, moments: Moments) -> None:
@@ -83,6 +88,7 @@ GUARDS: Final[Mapping[Guard, Callable[[ContractBody, Circumstances, Moments], No
     Guard.ORGANIZATION_PENDING:  _organization_pending,
     Guard.ONBOARDING_MATCHES:    _onboarding_matches,
     Guard.ROTATION_POSSIBLE:     _rotation_possible,
+    Guard.ORGANIZATIONS_AGREE:   _organizations_agree,
     Guard.MPASS_ACTIVE:          _mpass_active,
 }
 # fmt: on

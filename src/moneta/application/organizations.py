@@ -55,6 +55,7 @@ from moneta.domain.errors import EndpointNotCheckedError, ForbiddenError
 from moneta.domain.identifiers import OrganizationId, UnixMillis
 from moneta.domain.ijson import Value
 from moneta.domain.limits import CERTIFICATES_MAX, METADATA_MEMBERS_MAX, REASON_CHARS_MAX, URL_CHARS_MAX
+from moneta.domain.organization_policies import read_policies
 from moneta.domain.organizations import (
     PENDING,
     SUSPEND,
@@ -324,7 +325,9 @@ def _with_profile(
     if "industries" in members:
         organization = replace(organization, industries=texts(members, "industries"))
     if "policies" in members:
-        organization = replace(organization, policies=mapping(members, "policies"))
+        policies = mapping(members, "policies")
+        read_policies(policies)
+        organization = replace(organization, policies=policies)
     if "certificates" in members:
         organization = replace(organization, certificates=_read_certificates(hub, members, keys))
     return organization

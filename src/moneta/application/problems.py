@@ -162,6 +162,12 @@ PROBLEM_TYPES: Final[Mapping[type[Refused], ProblemType]] = {
         "Organization suspended",
         "An organization that the contract names is Suspended: what is under way goes on, nothing new begins.",
     ),
+    errors.OrganizationPolicyError: ProblemType(
+        409,
+        "Organization policy",
+        "The policies of `organization` do not admit a contract with these parties or for this service, or it is a "
+        "publisher that does not sell the service; `rule` says which of them.",
+    ),
     errors.MPassNotActiveError: ProblemType(
         409,
         "mPass not active",

@@ -229,6 +229,12 @@ class OrganizationSuspendedError(Refused):
     code = "organization_suspended"
 
 
+class OrganizationPolicyError(Refused):
+    """A party's policies, or a publisher's services, do not admit the contract; ``rule`` says which."""
+
+    code = "organization_policy"
+
+
 class MPassNotActiveError(Refused):
     """The mPass is Pending, Locked, Expired or Revoked."""
 

@@ -194,15 +194,15 @@ def read_policy(policy: Mapping[str, Value], *, prefix: str = "policy.") -> Poli
     Raises:
         UnknownFieldError, InvalidFieldError, InvalidAmountError: The first member that is wrong.
     """
-    _check_known(policy, MEMBERS, prefix)
+    check_known(policy, MEMBERS, prefix)
     limits = tuple(_limit(one, f"{prefix}limits[{at}].") for at, one in enumerate(_list(policy, "limits", prefix)))
     if len({(limit.currency, limit.per) for limit in limits}) != len(limits):
         raise InvalidFieldError(f"{prefix}limits: two for the same currency and period", field=f"{prefix}limits")
     return Policy(
         activation=_word(policy.get("activation", Activation.MO), Activation, f"{prefix}activation"),
         limits=limits,
-        publishers=_names(policy, "publishers", prefix),
-        services=_names(policy, "services", prefix),
+        publishers=read_names(policy, "publishers", prefix),
+        services=read_names(policy, "services", prefix),
         valid_from=_moment(policy, "valid_from", prefix),
         valid_until=_moment(policy, "valid_until", prefix),
     )
@@ -210,18 +210,23 @@ def read_policy(policy: Mapping[str, Value], *, prefix: str = "policy.") -> Poli
 
 def _limit(value: Value, prefix: str) -> Limit:
     limit = _object(value, prefix)
-    _check_known(limit, ("currency", "per", "amount"), prefix)
+    check_known(limit, ("currency", "per", "amount"), prefix)
     per = _word(limit.get("per"), Per, f"{prefix}per")
     money = parse_money(limit.get("amount"), limit.get("currency"), where=f"{prefix}amount", allows_zero=True)
     return Limit(currency=money.currency, per=per, units=money.units)
 
 
-def _names(policy: Mapping[str, Value], name: str, prefix: str) -> Names | None:
+def read_names(policy: Mapping[str, Value], name: str, prefix: str) -> Names | None:
+    """Return the rule ``name``, which either allows or denies; None where there is none.
+
+    Raises:
+        UnknownFieldError, InvalidFieldError: It has another form.
+    """
     if name not in policy:
         return None
     place = f"{prefix}{name}."
     rule = _object(policy[name], place)
-    _check_known(rule, ("allowed", "denied"), place)
+    check_known(rule, ("allowed", "denied"), place)
     if len(rule) != 1:
         raise InvalidFieldError(f"{prefix}{name}: expected either allowed or denied", field=f"{prefix}{name}")
     (which,) = rule
@@ -231,7 +236,8 @@ def _names(policy: Mapping[str, Value], name: str, prefix: str) -> Names | None:
     return Names(is_allowed=which == "allowed", names=frozenset(map(str, named)))
 
 
-def _check_known(members: Mapping[str, Value], known: Collection[str], prefix: str) -> None:
+def check_known(members: Mapping[str, Value], known: Collection[str], prefix: str) -> None:
+    """Refuse a member that is not ``known``."""
     for name in members:
         if name not in known:
             raise UnknownFieldError(f"{prefix}{name[:64]}: unknown member", field=f"{prefix}{name[:64]}")

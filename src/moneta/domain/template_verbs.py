@@ -18,7 +18,8 @@ from moneta.domain.ijson import Value
 from moneta.domain.template_problems import Findings, shown
 from moneta.domain.templates import Effect, EffectPhase, Guard, Role, SigningOrder
 
-DEFAULT_GUARDS: Final = frozenset({Guard.ORGANIZATIONS_ACTIVE})
+DEFAULT_GUARDS: Final = frozenset({Guard.ORGANIZATIONS_ACTIVE, Guard.ORGANIZATIONS_AGREE})
+"""A policy that a template could forget to ask would be none, so what names no guards asks the parties' as well."""
 ON_RESERVE, ON_FINALIZED = EffectPhase.ON_RESERVE, EffectPhase.ON_FINALIZED
 AT_END, EITHER = frozenset({ON_FINALIZED}), frozenset({ON_RESERVE, ON_FINALIZED})
 MO, M, ORG, NEW = Role.MO, Role.MONETA, Role.ORG, Role.ORG_NEW_KEY
@@ -36,6 +37,7 @@ class Needs:
 # fmt: off
 GUARD_FIELDS: Final[Mapping[Guard, tuple[str, ...]]] = {
     Guard.ORGANIZATIONS_ACTIVE:  (),
+    Guard.ORGANIZATIONS_AGREE:   (),
     Guard.ORGANIZATION_PENDING:  (),  # that ``org`` signs is in ``template_rules``
     Guard.MPASS_ACTIVE:          ("mpass_id",),
     Guard.ONBOARDING_MATCHES:    ("org_id", "onboarding.type", "onboarding.legal_name", "onboarding.endpoint", "onboarding.keys"),  # noqa: E501  # one row a fact

@@ -32,6 +32,7 @@ class Guard(StrEnum):
     ORGANIZATION_PENDING = "organization_pending"
     ONBOARDING_MATCHES = "onboarding_matches"
     ROTATION_POSSIBLE = "rotation_possible"
+    ORGANIZATIONS_AGREE = "organizations_agree"
 
 
 class EffectPhase(StrEnum):
