@@ -771,8 +771,9 @@ class DirectoryStore(Protocol):
         """Return those of ``ids`` that exist."""
 
     def take_status_positions(self, mo_id: OrganizationId, count: int, *, sealed_secret: bytes) -> TakenPositions:
-        """Give an MO the next ``count`` positions of its status lists, durably; each is given once.
+        """Give an MO the next ``count`` positions of its status lists; each is given once.
 
+        That they were given is durable at the latest with the first mPass that is written with one of them.
         ``sealed_secret`` becomes the MO's if it has none yet. Positions whose mPasses are then not made stay empty: a
         counter that moved with the mPasses would have all that are issued at once conflict with one another.
         """
