@@ -522,6 +522,25 @@ def test_a_lock_that_is_lifted_leaves_the_list(store):
     assert store.directory.mpasses([MPASS]) == {MPASS: unlocked}
 
 
+def test_the_place_of_a_holders_key_before_is_invalid_for_ever(store):
+    one = placed(index=7)
+    second = one.rekeyed({"kty": "OKP", "x": "2"}, place=StatusPlace(list_number=0, index=8))
+    third = second.rekeyed({"kty": "OKP", "x": "3"}, place=StatusPlace(list_number=1, index=9))
+    told = []
+    for step in (one, second, third, locked(third), revoked(replace(third, revision=4))):
+        apply(store, mpasses=(step,))
+        told.append((store.directory.not_valid(MO, 0), store.directory.not_valid(MO, 1)))
+    gone = {7: ListedStatus.INVALID, 8: ListedStatus.INVALID}
+    assert told == [
+        ({}, {}),
+        ({7: ListedStatus.INVALID}, {}),
+        (gone, {}),
+        (gone, {9: ListedStatus.SUSPENDED}),
+        (gone, {9: ListedStatus.INVALID}),
+    ]
+    assert store.directory.mpasses([MPASS])[MPASS].ended_place == second.status_place
+
+
 def test_each_list_of_each_mo_tells_of_its_own(store):
     apply(store, mpasses=(placed("p1", 1),))
     apply(store, mpasses=(placed("p2", 1, list_number=1),))

@@ -138,7 +138,7 @@ class BelievingAsAPartner:
         self.ring = Keyring(fetch, clock=self.house.hub.now_s)
 
     def counts(self):
-        known = self.ring.party_key(self.house.mo.role, self.house.mo.organization_id, self.key.public.key_id)
+        known = self.ring.party_key((self.house.mo.role,), self.house.mo.organization_id, self.key.public.key_id)
         try:
             known.check_judged_at(None)
         except MessageRefusedError:

@@ -6,7 +6,8 @@ import pytest
 
 from moneta.application import mpasses
 from moneta.application.credentials import issue_credential
-from moneta.application.status_lists import build_status_list
+from moneta.application.ports import DirectoryChange
+from moneta.application.status_lists import build_status_list, take_places
 from moneta.client.errors import MessageRefusedError, StatusUnavailableError
 from moneta.client.mpass import DISCLOSABLE, present, read_status_list, verify_mpass
 from moneta.client.trust import TrustedKey
@@ -50,9 +51,9 @@ def read_list(house, uri):
     return read_status_list(token, Keys(house), uri=uri, now=house.hub.now_s())
 
 
-def verify(house, credential, *, disclose=DISCLOSABLE, status_list=None, **changed):
+def verify(house, credential, *, disclose=DISCLOSABLE, status_list=None, holder=HOLDER, **changed):
     now = house.hub.now_s()
-    shown = present(credential, HOLDER, disclose=disclose, audience="publisher-1", nonce="nonce-1", issued_at=now)
+    shown = present(credential, holder, disclose=disclose, audience="publisher-1", nonce="nonce-1", issued_at=now)
     told = {"issuer": house.hub.base_url, "audience": "publisher-1", "nonce": "nonce-1", "now": now, **changed}
     return verify_mpass(shown, status_list or (lambda uri: read_list(house, uri)), Keys(house), **told)
 
@@ -146,6 +147,19 @@ def test_only_its_mo_gets_a_passs_credential(house, mo):
         issue(house, house.register(PUBLISHER, "NEWS"), mpass_id)
     with pytest.raises(ForbiddenError):
         issue(house, house.console, mpass_id)
+
+
+def test_a_new_key_of_the_holders_ends_the_credentials_of_the_one_before(house, mo):
+    mpass_id = issue_pass(house, mo)
+    before = issue(house, mo, mpass_id)["credential"]
+    stored = house.hub.directory.mpasses([mpass_id])[mpass_id]
+    (place,) = take_places(house.hub, mo.organization_id, 1)
+    rekeyed = stored.rekeyed(key_of("ES256", "new telephone").public.jwk, place=place)
+    house.hub.directory.apply(DirectoryChange(record=b"a.b.c", mpasses=(rekeyed,)))
+    assert refusal(house, before, disclose=()) == "mpass_not_active"
+    after = issue(house, mo, mpass_id)["credential"]
+    assert verify(house, after, disclose=(), holder=key_of("ES256", "new telephone"))
+    assert refusal(house, after, disclose=()) == "invalid_proof"
 
 
 def test_a_pass_of_before_there_were_lists_gets_its_place_with_its_first_credential(house, mo, monkeypatch):

@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moneta.domain.errors import InvalidSignatureError, MalformedJWSError, StatusListStaleError, WrongAlgorithmError
-from moneta.domain.limits import STATUS_LIST_BYTES_MAX, STATUS_LIST_LIFETIME_S, STATUS_LIST_TTL_S, TOKEN_AHEAD_S_MAX
+from moneta.domain.limits import (
+    STATUS_LIST_AGE_S_MAX,
+    STATUS_LIST_BYTES_MAX,
+    STATUS_LIST_LIFETIME_S,
+    STATUS_LIST_TTL_S,
+    TOKEN_AHEAD_S_MAX,
+)
 from moneta.signing import base64url
 from moneta.signing.statements import sign_compact
 from moneta.signing.status_list import (
@@ -89,6 +95,12 @@ def test_a_list_is_believed_for_a_minute(now, is_fresh):
     else:
         with pytest.raises(StatusListStaleError, match="fetch it again"):
             verify(token(), now=now)
+
+
+def test_no_way_that_a_list_can_take_makes_a_lock_wait_for_more_than_a_minute():
+    # The hub serves what it built, a cache on the way keeps that until the ttl, a verifier for the ttl after that.
+    assert STATUS_LIST_AGE_S_MAX <= STATUS_LIST_TTL_S
+    assert STATUS_LIST_TTL_S + STATUS_LIST_TTL_S <= STATUS_LIST_LIFETIME_S <= 60
 
 
 # Refused: (what is wrong, the token, and the error).

@@ -10,6 +10,7 @@ from moneta.domain.ijson import NumberText
 from moneta.domain.limits import (
     EXPIRES_IN_S_MAX,
     PATTERN_CHARS_MAX,
+    TEMPLATE_FIELDS_MAX,
     TEMPLATE_PATTERNS_MAX,
     TEMPLATE_ROLES_MAX,
     TEMPLATE_SUBSCHEMAS_MAX,
@@ -215,6 +216,11 @@ MISTAKES = [
         "field-that-the-schema-forbids",
         edited((FIELDS, ["visit.day"]), (SCHEMA, {**members(stay=True), "additionalProperties": False})),
         [((*FIELDS, 0), "required_fields: visit.day: json_schema allows no such member")],
+    ),
+    (
+        "fields-too-many",
+        edited((FIELDS, [f"f{number}" for number in range(TEMPLATE_FIELDS_MAX + 9)])),
+        [((*FIELDS, TEMPLATE_FIELDS_MAX), "required_fields: at most 200")],
     ),
     ("json-schema-text", schema("x"), [(SCHEMA, "json_schema: expected a JSON Schema, got string")]),
     (

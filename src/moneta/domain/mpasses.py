@@ -92,6 +92,8 @@ class MPass:
     revision: int = 1
     status_place: StatusPlace | None = None
     """Where the status lists tell of it; None for one that was issued before there were any."""
+    ended_place: StatusPlace | None = None
+    """Where they told of it under the key before: invalid for ever, with every credential that names it."""
 
     @property
     def standing(self) -> MPassStatus:
@@ -107,6 +109,20 @@ class MPass:
         """Return the status that the facts of ``moment`` add up to."""
         past = [facts for facts in self.history if facts.since <= moment]
         return derive_status(past[-1] if past else self.history[0], expires_at=self.expires_at, moment=moment)
+
+    def rekeyed(self, holder_jwk: Mapping[str, str], *, place: StatusPlace) -> "MPass":
+        """Return the mPass with another key of its holder's, at another ``place`` of its MO's status lists.
+
+        Whoever has the key before, a thief of the old telephone say, may have credentials that are bound to it. They
+        name the place before, and end with it.
+        """
+        return replace(
+            self,
+            holder_jwk=holder_jwk,
+            status_place=place,
+            ended_place=self.status_place,
+            revision=self.revision + 1,
+        )
 
     def changed(self, event: MPassEvent, *, lock: Lock, at: UnixMillis) -> "MPass":
         """Return the mPass after ``event`` by the holder of ``lock``.

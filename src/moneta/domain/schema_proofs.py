@@ -11,7 +11,6 @@ Only what is certain is a fault: where a schema leaves it open, a contract will 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from moneta.domain.ijson import Value
@@ -58,38 +57,39 @@ def _field_fault(payload: "_Payload", name: str) -> str | None:
     return "json_schema allows no such member in the payload, nor in an object directly inside it"
 
 
-@dataclass(frozen=True, slots=True)
 class _Payload:
-    """The shape of payloads."""
+    """The shape of payloads, followed once: a template may require many fields of a payload with many members.
 
-    root: Value
+    ``_inside``: for each member that can be there, what its value must pass. ``_wanted``: the members that every
+    payload has; ``_wanted_inside``: for each of those that is an object, the members that it has.
+    """
+
+    def __init__(self, root: Value) -> None:
+        self._root = root
+        self._top = self._parts(root)
+        named = {member: shape for part in self._top for member, shape in _properties(part).items()}
+        parts_of = {member: self._parts(shape) for member, shape in named.items()}
+        self._inside = [parts for member, parts in parts_of.items() if self.admits([member])]
+        self._wanted = _required(self._top)
+        self._wanted_inside = [
+            _required(parts)
+            for member, parts in parts_of.items()
+            if member in self._wanted and any(part.get("type") == "object" for part in parts)
+        ]
 
     def admits(self, steps: Sequence[str]) -> bool:
         """Tell whether there can be something at ``steps``; true unless there surely can't."""
-        return self._admits(self.root, steps)
+        return all(self._part_admits(part, steps) for part in self._top)
 
     def admits_somewhere(self, name: str) -> bool:
         """Tell whether ``name`` can stand in the payload, or in an object directly inside it."""
         return self.admits([name]) or any(
-            self.admits([member, name]) for part in self._parts(self.root) for member in _properties(part)
+            all(self._part_admits(part, [name]) for part in parts) for parts in self._inside
         )
 
     def wants(self, name: str) -> int:
         """Return at how many of the places where a required field is looked up every payload has ``name``."""
-        inside = {
-            member
-            for part in self._parts(self.root)
-            for member, shape in _properties(part).items()
-            if self._requires(self.root, member) and self._is_object(shape) and self._requires(shape, name)
-        }
-        return int(self._requires(self.root, name)) + len(inside)
-
-    def _requires(self, shape: Value, name: str) -> bool:
-        wanted = [part.get("required") for part in self._parts(shape)]
-        return any(isinstance(names, list) and name in names for names in wanted)
-
-    def _is_object(self, shape: Value) -> bool:
-        return any(part.get("type") == "object" for part in self._parts(shape))
+        return sum(name in wanted for wanted in (self._wanted, *self._wanted_inside))
 
     def _admits(self, shape: Value, steps: Sequence[str]) -> bool:
         if shape is False:
@@ -118,9 +118,14 @@ class _Payload:
         everything = part.get("allOf")
         yield from everything if isinstance(everything, list) else ()
         reference = part.get("$ref")
-        if isinstance(reference, str) and isinstance(self.root, dict):
-            named = self.root.get("$defs")
+        if isinstance(reference, str) and isinstance(self._root, dict):
+            named = self._root.get("$defs")
             yield named.get(reference.removeprefix(_DEFS)) if isinstance(named, dict) else None
+
+
+def _required(parts: Sequence[Shape]) -> frozenset[str]:
+    names = [part.get("required") for part in parts]
+    return frozenset(name for listed in names if isinstance(listed, list) for name in listed if isinstance(name, str))
 
 
 def _properties(shape: Shape) -> Shape:

@@ -15,6 +15,7 @@ from moneta.domain.limits import (
     DESCRIPTION_CHARS_MAX,
     EXPIRES_IN_S_MAX,
     NAME_CHARS_MAX,
+    TEMPLATE_FIELDS_MAX,
     TEMPLATE_ROLES_MAX,
     TEMPLATE_VERSION_MAX,
 )
@@ -143,6 +144,8 @@ def _description(members: Mapping[str, Value], findings: Findings) -> str | None
 
 def _required_fields(schema: Mapping[str, Value], findings: Findings) -> tuple[str, ...]:
     names = findings.names(schema.get("required_fields", []), ("schema", "required_fields"))
+    for path, _ in names[TEMPLATE_FIELDS_MAX : TEMPLATE_FIELDS_MAX + 1]:
+        findings.add(path, f"required_fields: at most {TEMPLATE_FIELDS_MAX}")
     for path, name in names:
         if _FIELD.fullmatch(name) is None or len(name) > NAME_CHARS_MAX:
             findings.add(path, f"required_fields: expected a name or a dotted path, got {shown(name)}")

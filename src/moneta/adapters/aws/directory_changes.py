@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from moneta.adapters.aws.attributes import Item, Value
+from moneta.adapters.aws.attributes import Item, Key, Value
 from moneta.adapters.aws.directory_items import (
     COMPROMISED,
     ENDPOINT,
@@ -36,7 +36,7 @@ from moneta.application.ports import DirectoryChange, DirectoryConflictError, Re
 from moneta.domain.errors import CodeTakenError, KeyTakenError, Refused, TemplateExistsError
 from moneta.domain.identifiers import KeyId, OrganizationId
 from moneta.domain.keys import KeyStatus, RegisteredKey
-from moneta.domain.mpasses import LISTED_STATUSES, MPass
+from moneta.domain.mpasses import LISTED_STATUSES, REVOKED, MPass
 from moneta.domain.organizations import Organization
 from moneta.domain.retention import Past
 from moneta.domain.status_places import StatusPlace
@@ -176,6 +176,8 @@ def mpass_puts(mpass: MPass) -> Iterator[Action]:
     yield _put_revision(mpass_item(mpass), mpass.revision, what="mPass")
     if mpass.status_place is not None:
         yield from _listed_status(mpass, mpass.status_place)
+    if mpass.ended_place is not None:
+        yield _put({**_status_key(mpass, mpass.ended_place), "standing": REVOKED})
 
 
 def mpass_holds(new: Sequence[MPass]) -> Iterator[Action]:
@@ -191,9 +193,13 @@ def mpass_issuers(new: Sequence[MPass]) -> Iterator[Action]:
         yield _put({"object": ISSUERS, "part": mo_id})
 
 
+def _status_key(mpass: MPass, place: StatusPlace) -> Key:
+    return {"object": status_object(mpass.mo_id, place.list_number), "part": f"{place.index:05d}"}
+
+
 def _listed_status(mpass: MPass, place: StatusPlace) -> Iterator[Action]:
     """Let the status list tell of an mPass that is not valid, and of it no more once it is valid again."""
-    key = {"object": status_object(mpass.mo_id, place.list_number), "part": f"{place.index:05d}"}
+    key = _status_key(mpass, place)
     if mpass.standing in LISTED_STATUSES:
         yield _put({**key, "standing": mpass.standing})
     elif mpass.revision > 1:

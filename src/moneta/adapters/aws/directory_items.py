@@ -131,6 +131,7 @@ class _MPass(msgspec.Struct, array_like=True, frozen=True):
     history: tuple[Facts, ...]
     holder_jwk: dict[str, str] | None
     policy: bytes
+    ended_place: StatusPlace | None = None
 
 
 _encoder: Final = msgspec.msgpack.Encoder()
@@ -194,6 +195,7 @@ def mpass_item(mpass: MPass) -> Item:
         history=mpass.history,
         holder_jwk=None if mpass.holder_jwk is None else dict(mpass.holder_jwk),
         policy=to_json(mpass.policy),
+        ended_place=mpass.ended_place,
     )
     return {
         **mpass_key(mpass.mpass_id),
@@ -234,6 +236,7 @@ def mpass_of(item: Item) -> MPass:
         history=packed.history,
         revision=item["revision"],
         status_place=_place_of(item),
+        ended_place=packed.ended_place,
     )
 
 

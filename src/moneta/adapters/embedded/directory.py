@@ -126,7 +126,7 @@ class SQLiteDirectoryStore:
     def not_valid(self, mo_id: OrganizationId, list_number: int) -> Mapping[int, ListedStatus]:
         """See DirectoryStore.not_valid."""
         with self._database.read() as connection:
-            found = rows(connection, _NOT_VALID, (mo_id, list_number))
+            found = rows(connection, _NOT_VALID, {"mo": mo_id, "list": list_number})
         return {index: LISTED_STATUSES[MPassStatus(standing)] for index, standing in found}
 
     def spent(self, keys: Sequence[SpendingKey]) -> Mapping[SpendingKey, int]:
@@ -353,7 +353,10 @@ ON CONFLICT (mo) DO UPDATE SET given = given + excluded.given RETURNING given, s
 _POSITIONS_GIVEN: Final = "SELECT given FROM status_positions JOIN names ON ref = mo WHERE name = ?"
 _NOT_VALID: Final = """
 SELECT status_index, standing FROM mpasses
-WHERE mo = (SELECT ref FROM names WHERE name = ?) AND status_list = ? AND standing IN ('Locked', 'Revoked')
+WHERE mo = (SELECT ref FROM names WHERE name = :mo) AND status_list = :list AND standing IN ('Locked', 'Revoked')
+UNION ALL
+SELECT status_index, 'Revoked' FROM status_places_ended
+WHERE mo = (SELECT ref FROM names WHERE name = :mo) AND status_list = :list
 """
 _MPASS_NUMBERS: Final = "SELECT number, name FROM mpasses JOIN names ON ref = mpass WHERE number IN carray(?)"
 _UNEXPIRED: Final = "ifnull(expires_at > :now_s, 1)"

@@ -214,6 +214,9 @@ def _put_mpass(writing: Writing, mpass: MPass) -> None:
         None if place is None else place.index,
     )
     writing.connection.execute(_PUT_MPASS, columns)
+    if mpass.ended_place is not None:
+        ended = (writing.ref(mpass.mo_id), mpass.ended_place.list_number, mpass.ended_place.index)
+        writing.connection.execute("INSERT INTO status_places_ended VALUES (?, ?, ?) ON CONFLICT DO NOTHING", ended)
 
 
 def put_remembered(connection: apsw.Connection, answer: RememberedAnswer) -> None:

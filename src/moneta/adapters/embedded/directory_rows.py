@@ -62,6 +62,7 @@ class _MPass(msgspec.Struct, array_like=True, frozen=True):
     policy: JSONObject
     holder_jwk: dict[str, str] | None
     history: tuple[Facts, ...]
+    ended_place: StatusPlace | None = None
 
 
 def _packed(value: Value) -> Any:  # What msgspec can encode, whatever the value.
@@ -134,6 +135,7 @@ def encode_mpass(mpass: MPass) -> bytes:
             policy=_packed(mpass.policy),
             holder_jwk=None if mpass.holder_jwk is None else dict(mpass.holder_jwk),
             history=mpass.history,
+            ended_place=mpass.ended_place,
         )
     )
 
@@ -155,6 +157,7 @@ def decode_mpass(found: Row) -> MPass:
         history=rest.history,
         revision=revision,
         status_place=None if index is None else StatusPlace(list_number=list_number, index=index),
+        ended_place=rest.ended_place,
     )
 
 

@@ -86,6 +86,12 @@ CREATE TABLE status_positions (
     given INTEGER NOT NULL,
     sealed_secret BLOB NOT NULL
 ) STRICT;
+CREATE TABLE status_places_ended (
+    mo INTEGER NOT NULL REFERENCES names,
+    status_list INTEGER NOT NULL,
+    status_index INTEGER NOT NULL,
+    PRIMARY KEY (mo, status_list, status_index)
+) STRICT, WITHOUT ROWID;
 """
 
 MIGRATIONS: Final[Mapping[int, str]] = {2: _TO_VERSION_2}

@@ -218,6 +218,13 @@ CREATE TABLE status_positions (
     given INTEGER NOT NULL,
     sealed_secret BLOB NOT NULL
 ) STRICT;
+-- Places of keys that holders had before.
+CREATE TABLE status_places_ended (
+    mo INTEGER NOT NULL REFERENCES names,
+    status_list INTEGER NOT NULL,
+    status_index INTEGER NOT NULL,
+    PRIMARY KEY (mo, status_list, status_index)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE templates (
     name TEXT NOT NULL,
     version INTEGER NOT NULL,

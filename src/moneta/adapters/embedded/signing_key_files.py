@@ -68,19 +68,20 @@ class SigningKeyFiles:
 
     def __init__(self, data_dir: Path, clock: Clock) -> None:
         self._data_dir = data_dir
+        self._list = str(data_dir / SIGNING_KEYS_FILE)  # as text: it is looked at for each signature
         self._clock = clock
         self._known = self._read()
 
     def now(self) -> SigningKeys:
         """Return the keys as they are in the files now. See the class for what it raises."""
         known = self._known
-        if _stamp_of(self._data_dir / SIGNING_KEYS_FILE) != known.stamp:
+        if _stamp_of(self._list) != known.stamp:
             self._known = known = self._read()
         return known.keys
 
     def _read(self) -> _Known:
         # The stamp first: if the list is replaced in between, the next call finds another stamp and reads again.
-        stamp = _stamp_of(self._data_dir / SIGNING_KEYS_FILE)
+        stamp = _stamp_of(self._list)
         return _Known(stamp, read_keys(self._data_dir, UnixSeconds(self._clock.now_ms() // 1000)))
 
 
@@ -170,9 +171,9 @@ def _sweep(data_dir: Path, keys: SigningKeys, now: UnixSeconds) -> None:
     sync_directory(data_dir)
 
 
-def _stamp_of(path: Path) -> _Stamp:
+def _stamp_of(path: str) -> _Stamp:
     try:
-        found = path.lstat()
+        found = os.lstat(path)
     except OSError as error:
         raise KeyFileError(f"{path}: can't be opened: {error.strerror}") from error
     return found.st_ino, found.st_mtime_ns, found.st_size
