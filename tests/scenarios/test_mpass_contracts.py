@@ -7,11 +7,12 @@ import pytest
 
 from moneta.application import mpasses, templates
 from moneta.application.end_contracts import expire_contracts
-from moneta.application.ports import EventStatus
+from moneta.application.ports import EventStatus, EventType
 from moneta.domain.contracts import status_of
+from moneta.domain.errors import InvalidProofError
 from moneta.domain.identifiers import ContractId, EventId, MPassId
 from moneta.domain.mpasses import issued_id, make_number
-from moneta.signing import base64url
+from moneta.signing import base64url, statements
 from tests.hub import MO, PUBLISHER
 from tests.signing_examples import NOW, key_of
 
@@ -40,7 +41,7 @@ class Business:
         return self.house.body(
             self.mo,
             self.publisher,
-            None,
+            members.pop("mpass_id", None),
             template_id=template,
             contract_id=contract_id,
             payload=payload,
@@ -192,6 +193,186 @@ def test_who_loses_a_race_for_a_number_is_told_that_it_is_taken(business):
     assert business.submit("mpass-issuance", {"mpass": mpass()}) == "mpass_number_taken"
     assert (business.status(), business.status("rival")) == ("none", "finalized")
     assert house.hub.directory.mpass_numbers([number()]) == {number(): issued_id(ContractId("rival"), number())}
+
+
+# What becomes of an mPass: one action a contract.
+
+
+class Pass:
+    """An mPass that a contract has issued, and what contracts then do to it."""
+
+    def __init__(self, business, **members):
+        self.business, self.count = business, 0
+        assert business.submit("mpass-issuance", {"mpass": mpass(**members)}, contract_id="issuance") == "processed"
+        self.mpass_id = issued_id(ContractId("issuance"), number())
+
+    def does(self, action, **members):
+        """Do it, and return the status and the locks then, or the code of what refused it."""
+        self.count += 1
+        self.business.house.clock.advance(1)
+        answer = self.business.submit(
+            "mpass-status-change",
+            {"change": {"action": action, "reason_code": "asked", **members}},
+            contract_id=f"change-{self.count}",
+            mpass_id=self.mpass_id,
+        )
+        return self.standing if answer == "processed" else answer
+
+    @property
+    def standing(self):
+        shown = self.business.shown(self.mpass_id)
+        return " ".join([shown["status"], *shown["locks"]])
+
+    @property
+    def stored(self):
+        return self.business.house.hub.directory.mpasses([self.mpass_id])[self.mpass_id]
+
+    def proof(self, name, subject=None):
+        house = self.business.house
+        return statements.make_key_proof(
+            key_of("ES256", name),
+            audience=house.hub.base_url,
+            subject=subject or self.mpass_id,
+            issued_at=house.hub.now_s(),
+        )
+
+
+LOCKED_BY_USER = ("lock", {"lock": "user"}, "Locked user")
+# fmt: off
+LIVES = {
+    "one lock never lifts another": [
+        ("activate", {},                  "Active"),
+        LOCKED_BY_USER,
+        ("lock",     {"lock": "mo"},      "Locked mo user"),
+        ("unlock",   {"lock": "user"},    "Locked mo"),
+        ("unlock",   {"lock": "user"},    "transition_refused"),
+        ("unlock",   {},                  "Active"),
+    ],
+    "an unlock activates nothing": [
+        LOCKED_BY_USER,
+        ("activate", {},                  "transition_refused"),
+        ("unlock",   {"lock": "user"},    "Pending"),
+        ("unlock",   {"lock": "user"},    "transition_refused"),
+        ("activate", {},                  "Active"),
+        ("activate", {},                  "transition_refused"),
+    ],
+    "revoked is for ever": [
+        ("activate", {},                  "Active"),
+        ("revoke",   {},                  "Revoked"),
+        ("renew",    {"expires_at": 4_000_000_000}, "transition_refused"),
+        ("lock",     {},                  "transition_refused"),
+        ("revoke",   {},                  "transition_refused"),
+    ],
+    "a member that an action has no use for": [
+        ("activate", {"lock": "mo"},      "unknown_field"),
+        ("revoke",   {"lock": "mo"},      "unknown_field"),
+        ("renew",    {},                  "missing_field"),
+        ("renew",    {"expires_at": NOW}, "invalid_field"),
+        ("lock",     {"lock": "admin"},   "schema_mismatch"),
+        ("burn",     {},                  "schema_mismatch"),
+    ],
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("name", LIVES)
+def test_an_mpass_lives_by_contracts(business, name):
+    one = Pass(business)
+    assert [(action, members, one.does(action, **members)) for action, members, _ in LIVES[name]] == LIVES[name]
+
+
+def test_an_expired_mpass_is_renewed_and_its_past_stays_as_it_was(business):
+    one = Pass(business, expires_at=NOW + 100)
+    assert one.does("activate") == "Active"
+    business.house.clock.advance(200)
+    expired_at = business.house.clock.now_ms()
+    assert one.standing == "Expired"
+    assert one.does("lock") == "transition_refused"
+    assert one.does("renew", expires_at=NOW + 9_000) == "Active"
+    assert [one.stored.status_at(moment) for moment in (NOW * 1000, expired_at, expired_at + 9_000)] == [
+        "Pending",
+        "Expired",
+        "Active",
+    ]
+    assert (one.stored.term_at(expired_at), one.stored.expires_at) == (NOW + 100, NOW + 9_000)
+
+
+def test_the_history_names_contract_and_reason(business):
+    one = Pass(business)
+    one.does("activate")
+    one.does("lock", lock="user", reason_code="lost_phone")
+    told = [(facts.action, facts.contract_id, facts.reason_code) for facts in one.stored.history]
+    assert told == [
+        (None, None, None),
+        ("activate", "change-1", "asked"),
+        ("lock", "change-2", "lost_phone"),
+    ]
+
+
+HOLDER = {"policy": {"activation": "holder"}, "holder_jwk": dict(key_of("ES256", "holder").public.jwk)}
+
+
+def test_where_the_policy_says_so_the_holder_s_key_activates(business):
+    one = Pass(business, **HOLDER)
+    assert one.does("activate") == "invalid_proof"
+    assert one.does("activate", holder_proof=one.proof("thief")) == "invalid_proof"
+    assert one.does("activate", holder_proof=one.proof("holder", subject="another")) == "invalid_proof"
+    assert one.does("activate", holder_proof="no.proof.at-all") == "invalid_proof"
+    stale = one.proof("holder")
+    business.house.clock.advance(400)
+    assert one.does("activate", holder_proof=stale) == "invalid_proof"
+    assert one.does("activate", holder_proof=one.proof("holder", subject=number())) == "Active"
+
+
+def test_the_holder_activates_by_the_management_call_too(business):
+    house, one = business.house, Pass(business, **HOLDER)
+
+    def put(**members):
+        body = {"status": "Active", **members}
+        return mpasses.change_mpass_status(house.hub, house.caller(business.mo), one.mpass_id, body).body["status"]
+
+    with pytest.raises(InvalidProofError):
+        put()
+    assert put(holder_proof=one.proof("holder")) == "Active"
+
+
+def test_a_holder_without_a_key_activates_nothing(business):
+    one = Pass(business, policy={"activation": "holder"})
+    assert one.does("activate", holder_proof=one.proof("holder")) == "invalid_proof"
+
+
+def test_a_new_key_of_the_holder_s_proves_itself_and_ends_what_named_the_old_one(business):
+    one = Pass(business, **HOLDER)
+    place, jwk = one.stored.status_place, dict(key_of("ES256", "new telephone").public.jwk)
+    assert one.does("rotate_holder_key", holder_jwk=jwk) == "invalid_proof"
+    assert one.does("rotate_holder_key", holder_proof=one.proof("new telephone")) == "missing_field"
+    proof = one.proof("new telephone")
+    assert one.does("rotate_holder_key", holder_jwk=jwk, holder_proof=proof) == "Pending"
+    assert (one.stored.holder_jwk["kid"], one.stored.ended_place) == (jwk["kid"], place)
+    assert one.stored.history[-1].action == "rotate_holder_key"
+    assert one.does("activate", holder_proof=one.proof("holder")) == "invalid_proof"
+    assert one.does("activate", holder_proof=one.proof("new telephone")) == "Active"
+
+
+def test_nobody_changes_another_mo_s_mpass(business):
+    one = Pass(business)
+    other = business.house.register(MO, "OTHER")
+    change = {"change": {"action": "revoke", "reason_code": "theft"}}
+    members = {"mo_id": other.organization_id, "mpass_id": one.mpass_id, "contract_id": "theirs"}
+    assert business.submit("mpass-status-change", change, by=other, **members) == "unknown_mpass"
+    assert one.standing == "Pending"
+
+
+def test_of_two_changes_of_one_mpass_in_a_batch_both_are_done_in_one_order(business):
+    one, house = Pass(business), business.house
+    one.does("activate")
+    for lock in ("mo", "user"):
+        payload = {"change": {"action": "lock", "lock": lock, "reason_code": "asked"}}
+        body = business.body("mpass-status-change", payload, contract_id=f"lock-{lock}", mpass_id=one.mpass_id)
+        data = {"contract": house.sign_first(business.mo, body)}
+        house.send(business.mo, house.event(business.mo, EventType.SUBMIT, f"lock-{lock}", data, f"lock-{lock}"))
+    house.process()
+    assert one.standing == "Locked mo user"
 
 
 # What refuses, and where: templates of their own.

@@ -35,11 +35,11 @@ from moneta.application.documents import (
 from moneta.application.ports import DirectoryChange, Hub
 from moneta.application.records import make_record
 from moneta.application.status_lists import place_in_lists
-from moneta.domain.errors import ForbiddenError, InvalidFieldError, TransitionRefusedError
+from moneta.domain.errors import ForbiddenError, InvalidFieldError, InvalidProofError, TransitionRefusedError
 from moneta.domain.identifiers import MPassId, OrganizationId, UnixMillis, UnixSeconds
 from moneta.domain.ijson import Value
 from moneta.domain.limits import REASON_CHARS_MAX
-from moneta.domain.mpass_policies import read_policy
+from moneta.domain.mpass_policies import Activation, read_policy
 from moneta.domain.mpasses import (
     ACTIVE,
     ALLOWED_EVENTS,
@@ -56,6 +56,7 @@ from moneta.domain.mpasses import (
 )
 from moneta.domain.organizations import DESTROYED, SUSPENDED, Organization, check_active
 from moneta.signing.keys import parse_public_jwk
+from moneta.signing.statements import claimed_subject, verify_key_proof
 
 ISSUE_MEMBERS = ("mo_id", "member_ref", "tier", "expires_at", "policy", "holder_jwk")
 _RANDOM_BYTES = 16
@@ -108,6 +109,7 @@ def change_mpass_status(
         NotFoundError: There is none, or it is another MO's.
         ForbiddenError: The caller has no part in mPasses, or speaks for a user without being the MO.
         TransitionRefusedError: The mPass's status, or its MO's, does not allow it.
+        InvalidProofError: The policy leaves its activation to the holder, whose ``holder_proof`` does not hold.
         PreconditionFailedError: ``if_match`` is another revision.
     """
     check_right(caller, Operation.CHANGE_MPASS_STATUS)
@@ -118,6 +120,8 @@ def change_mpass_status(
         check_if_match(if_match, mpass.revision)
         now = hub.clock.now_ms()
         _check_standing(mpass, mo, event, now)
+        if event is MPassEvent.ACTIVATE and mpass.status_at(now) is PENDING:
+            check_activation(hub, mpass, members.get("holder_proof"), at=now)
         changed = mpass.changed(event, lock=lock, at=now)
         record = make_record(
             hub,
@@ -175,9 +179,33 @@ def list_mpasses(hub: Hub, caller: Caller, parameters: Mapping[str, str]) -> Doc
 
 def standing_at(mpass: MPass, mo: Organization, moment: UnixMillis) -> tuple[MPassStatus, frozenset[Lock]]:
     """Return the mPass's status and locks at ``moment``, with what its MO's own status does to it."""
-    past = [facts for facts in mpass.history if facts.since <= moment]
-    facts = _with_mo(past[-1] if past else mpass.history[0], mo, moment)
-    return derive_status(facts, expires_at=mpass.expires_at, moment=moment), facts.locks
+    facts = _with_mo(mpass.facts_at(moment), mo, moment)
+    return derive_status(facts, expires_at=mpass.term_at(moment), moment=moment), facts.locks
+
+
+def check_activation(hub: Hub, mpass: MPass, proof: Value, *, at: UnixMillis) -> None:
+    """Refuse an activation that the policy leaves to the holder, and that its key has not proven.
+
+    Raises:
+        InvalidProofError: There is no key, no proof, or not one that holds.
+    """
+    if mpass.policy.get("activation") == Activation.HOLDER:
+        check_holder_proof(hub, mpass, mpass.holder_jwk, proof, at=at)
+
+
+def check_holder_proof(hub: Hub, mpass: MPass, jwk: Value, proof: Value, *, at: UnixMillis) -> None:
+    """Refuse unless ``proof`` is a key's proof by ``jwk`` about this mPass, by its id or its number.
+
+    Raises:
+        InvalidProofError: It is not, or it is no longer fresh.
+    """
+    if jwk is None or proof is None:
+        raise InvalidProofError("holder_proof: the holder's key must prove itself, and is not there", field="proof")
+    key = parse_public_jwk(jwk)
+    named = claimed_subject(proof)
+    subject = named if named in {mpass.mpass_id, mpass.number} else mpass.mpass_id
+    now = UnixSeconds(at // 1000)
+    verify_key_proof(proof, key, audience=hub.base_url, subject=subject, now=now)
 
 
 def _check_standing(mpass: MPass, mo: Organization, event: MPassEvent, now: UnixMillis) -> None:
@@ -214,7 +242,7 @@ def find_mpass(hub: Hub, caller: Caller, operation: Operation, mpass_id: MPassId
 
 
 def _read_status_change(caller: Caller, members: Mapping[str, Value]) -> tuple[MPassEvent, Lock, str | None]:
-    check_names(members, ("status", "reason", "on_behalf_of"))
+    check_names(members, ("status", "reason", "on_behalf_of", "holder_proof"))
     event = choice(members, "status", MPassEvent)
     reason = optional_text(members, "reason", chars_max=REASON_CHARS_MAX)
     if not has(members, "on_behalf_of"):

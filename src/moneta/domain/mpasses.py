@@ -45,9 +45,34 @@ class MPassEvent(StrEnum):
     REVOKE = "Revoked"
 
 
+class MPassAction(StrEnum):
+    """What a contract can do to an mPass; unlike an event, each names one thing alone."""
+
+    ACTIVATE = "activate"
+    LOCK = "lock"
+    UNLOCK = "unlock"
+    REVOKE = "revoke"
+    RENEW = "renew"
+    ROTATE_HOLDER_KEY = "rotate_holder_key"
+
+
 PENDING, ACTIVE, LOCKED, EXPIRED, REVOKED = MPassStatus
+ACTIVATE, LOCK, UNLOCK, REVOKE, RENEW, ROTATE_HOLDER_KEY = MPassAction
 
 # fmt: off
+ALLOWED_ACTIONS: Final[Mapping[MPassStatus, frozenset[MPassAction]]] = {
+    PENDING:  frozenset({ACTIVATE, LOCK, REVOKE, RENEW, ROTATE_HOLDER_KEY}),
+    ACTIVE:   frozenset({LOCK, REVOKE, RENEW, ROTATE_HOLDER_KEY}),
+    LOCKED:   frozenset({LOCK, UNLOCK, REVOKE, RENEW, ROTATE_HOLDER_KEY}),
+    EXPIRED:  frozenset({REVOKE, RENEW}),
+    REVOKED:  frozenset(),
+}
+EVENT_OF_ACTION: Final[Mapping[MPassAction, MPassEvent]] = {
+    ACTIVATE:  MPassEvent.ACTIVATE,
+    LOCK:      MPassEvent.LOCK,
+    UNLOCK:    MPassEvent.ACTIVATE,
+    REVOKE:    MPassEvent.REVOKE,
+}
 ALLOWED_EVENTS: Final[Mapping[MPassStatus, frozenset[MPassEvent]]] = {
     # Locked answers to all three: ACTIVATE lifts the caller's own lock, LOCK adds the caller's.
     PENDING:  frozenset(MPassEvent),
@@ -67,12 +92,20 @@ LISTED_STATUSES: Final[Mapping[MPassStatus, ListedStatus]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What is stored of an mPass from one moment on."""
+    """What is stored of an mPass from one moment on, and what brought it about.
+
+    ``action``, ``contract_id``, ``reason_code``: None where it was not told. ``term_before``: of a renewal, the
+    ``expires_at`` that it ended.
+    """
 
     since: UnixMillis
     activated_at: UnixMillis | None = None
     revoked_at: UnixMillis | None = None
     locks: frozenset[Lock] = frozenset()
+    action: MPassAction | None = None
+    contract_id: ContractId | None = None
+    reason_code: str | None = None
+    term_before: UnixSeconds | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +140,45 @@ class MPass:
 
     def status_at(self, moment: UnixMillis) -> MPassStatus:
         """Return the status that the facts of ``moment`` add up to."""
+        return derive_status(self.facts_at(moment), expires_at=self.term_at(moment), moment=moment)
+
+    def facts_at(self, moment: UnixMillis) -> Facts:
+        """Return what was stored at ``moment``; before the mPass was issued, what it was issued with."""
         past = [facts for facts in self.history if facts.since <= moment]
-        return derive_status(past[-1] if past else self.history[0], expires_at=self.expires_at, moment=moment)
+        return past[-1] if past else self.history[0]
+
+    def term_at(self, moment: UnixMillis) -> UnixSeconds | None:
+        """Return the ``expires_at`` of ``moment``: that which the first renewal after it ended, or the one of now."""
+        renewals = [facts for facts in self.history if facts.action is RENEW and facts.since > moment]
+        return renewals[0].term_before if renewals else self.expires_at
+
+    def check_allows(self, action: MPassAction, *, lock: Lock, at: UnixMillis) -> None:
+        """Refuse an action that the status has no place for, or to lift a lock that does not stand.
+
+        Raises:
+            TransitionRefusedError: ``allowed`` lists what it has.
+        """
+        status = self.status_at(at)
+        allowed = ALLOWED_ACTIONS[status] - ({UNLOCK} if lock not in self.locks else set())
+        if action not in allowed:
+            raise TransitionRefusedError(
+                f"mPass {self.mpass_id}: {action} is not possible in state {status}",
+                state=status,
+                allowed=sorted(allowed),
+            )
+
+    def renewed(self, expires_at: UnixSeconds, *, at: UnixMillis) -> "MPass":
+        """Return the mPass with another term."""
+        facts = replace(self.history[-1], since=at, action=RENEW, term_before=self.expires_at)
+        return replace(self, expires_at=expires_at, history=(*self.history, facts), revision=self.revision + 1)
+
+    def caused(self, action: MPassAction, *, at: UnixMillis, contract_id: ContractId, reason_code: str) -> "MPass":
+        """Return the mPass as changed by a contract, with that in its history. The revision is the change's."""
+        *earlier, last = self.history
+        if action is ROTATE_HOLDER_KEY:  # no fact of the status changes, but the history has it
+            earlier, last = [*earlier, last], replace(last, since=at)
+        last = replace(last, action=action, contract_id=contract_id, reason_code=reason_code)
+        return replace(self, history=(*earlier, last))
 
     def rekeyed(self, holder_jwk: Mapping[str, str], *, place: StatusPlace) -> "MPass":
         """Return the mPass with another key of its holder's, at another ``place`` of its MO's status lists.

@@ -48,6 +48,7 @@ EFFECT_NEEDS: Final[Mapping[Effect, Needs]] = {
     # verb                              phases       signed by  required fields
     Effect.ISSUE_MPASS:            Needs(AT_END,     {MO},      ("mo_id", "mpass.number", "mpass.member_ref")),
     Effect.ISSUE_MPASSES:          Needs(AT_END,     {MO},      ("mo_id", "batch.mpasses")),
+    Effect.CHANGE_MPASS:           Needs(AT_END,     {MO},      ("mo_id", "mpass_id", "change.action")),
     Effect.ACTIVATE_ORGANIZATION:  Needs(AT_END,     {ORG, M},  ("org_id",)),
     Effect.SUSPEND_ORGANIZATION:   Needs(EITHER,     {M},       ("org_id",)),
     Effect.DESTROY_ORGANIZATION:   Needs(AT_END,     {M},       ("org_id",)),

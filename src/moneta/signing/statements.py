@@ -151,6 +151,19 @@ def make_key_proof(key: SigningKey, *, audience: str, subject: str, issued_at: U
     return sign_compact(key, claims, typ=jws.KEY_PROOF_TYP)
 
 
+def is_reason_code(text: str) -> bool:
+    """Tell whether ``text`` is 1 to 64 of ``a-z 0-9 _ -``."""
+    return 1 <= len(text) <= REASON_CODE_CHARS_MAX and _REASON_CODE_CHARACTERS.issuperset(text)
+
+
+def claimed_subject(text: Value) -> Value:
+    """Return what a proof says it is about, unverified: to choose what to verify it for. None if it can't be read."""
+    try:
+        return jws.parse_compact(text, jws.KEY_PROOF_HEADER, what="proof").claims.get("sub")
+    except Refused:
+        return None
+
+
 def verify_key_proof(text: Value, key: PublicKey, *, audience: str, subject: str, now: UnixSeconds) -> None:
     """Return if ``text`` proves the possession of ``key`` to this hub, for this subject, and just now.
 
@@ -182,7 +195,7 @@ def check_statement_time(issued_at: int, *, received_at: UnixSeconds) -> None:
 
 
 def _check_reason(code: str, reason: str) -> None:
-    if not 1 <= len(code) <= REASON_CODE_CHARS_MAX or not _REASON_CODE_CHARACTERS.issuperset(code):
+    if not is_reason_code(code):
         raise MalformedJWSError("act: reason_code: expected 1 to 64 of a-z 0-9 _ -", field="reason_code")
     if len(reason) > REASON_CHARS_MAX:
         raise MalformedJWSError(f"act: reason: at most {REASON_CHARS_MAX} characters", field="reason")

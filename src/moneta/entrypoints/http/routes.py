@@ -347,7 +347,7 @@ ROUTES: Final = (
         body=JSON_BODY,
         request=(schemas.MPassStatusChange,),
         is_conditional=True,
-        problems=NO_WAY,
+        problems=(*NO_WAY, errors.InvalidProofError),
     ),
     Route(
         method="POST",

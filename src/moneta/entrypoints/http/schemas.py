@@ -502,6 +502,7 @@ class MPassStatusChange(Struct, forbid_unknown_fields=True):
     status: Literal["Active", "Locked", "Revoked"]
     reason: Reason | UnsetType | None = UNSET
     on_behalf_of: Literal["user"] | UnsetType | None = UNSET
+    holder_proof: CompactJWS | UnsetType | None = UNSET
 
 
 class MPassDocument(Struct, forbid_unknown_fields=True):
