@@ -7,14 +7,18 @@ import pytest
 
 from moneta.application import organizations
 from moneta.application.authenticate import authenticate
+from moneta.application.checked import decide_change
+from moneta.application.end_contracts import expire_contracts
 from moneta.application.organization_keys import change_key_status, read_partner_keys
-from moneta.application.ports import EventStatus, EventType
+from moneta.application.ports import EventStatus, EventType, IdentityRole
+from moneta.application.submit import submit_as_moneta
 from moneta.domain.contracts import status_of
-from moneta.domain.errors import UnauthorizedError
+from moneta.domain.errors import TransitionRefusedError, UnauthorizedError
 from moneta.domain.identifiers import ContractId, EventId
-from moneta.domain.limits import ROTATION_OVERLAP_S_MAX
+from moneta.domain.limits import EXPIRY_GRACE_S, ROTATION_OVERLAP_S_MAX
 from moneta.domain.organizations import OrganizationKind
 from moneta.signing import base64url
+from tests.conformance.builders import race
 from tests.hub import make_hub
 from tests.signing_examples import key_of
 from tests.stores import STORES
@@ -204,6 +208,94 @@ def test_of_two_changes_of_status_at_once_both_are_rows_of_the_table(town):
     in_order = (EventStatus.PROCESSED, EventStatus.PROCESSED)
     assert tuple(found) in {in_order, (EventStatus.REJECTED, EventStatus.PROCESSED)}
     assert play.status() == "Destroyed"
+
+
+# By Moneta first.
+
+
+def begins(town, play, template, contract_id="m-1", caller=None):
+    members = {
+        "contract_id": contract_id,
+        "template_id": template,
+        "version": 1,
+        "org_id": play.party.organization_id,
+        "payload": REASON,
+    }
+    return submit_as_moneta(town.hub, caller or town.operator, members)
+
+
+def test_moneta_suspends_at_once_and_the_organization_acknowledges(town):
+    play = Play(town, town.register(PUBLISHER, "PUBA"))
+    begins(town, play, "organization-suspension")
+    assert (play.contract("m-1"), play.status()) == ("pending_org_signature", "Suspended")
+    assert play.signs(play.party, "m-1", role="org") == "processed"
+    assert (play.contract("m-1"), play.status()) == ("finalized", "Suspended")
+
+
+def test_a_suspended_organization_goes_on_once_it_has_signed(town):
+    play = Play(town, town.register(PUBLISHER, "PUBA", status="Suspended"))
+    begins(town, play, "organization-reactivation")
+    assert play.status() == "Suspended"
+    assert play.signs(play.party, "m-1", role="org") == "processed"
+    assert (play.contract("m-1"), play.status()) == ("finalized", "Active")
+
+
+def test_after_notice_an_organization_is_gone_though_it_is_silent(town):
+    play = Play(town, town.register(PUBLISHER, "PUBA"))
+    begins(town, play, "organization-removal")
+    assert play.status() == "Active"
+    town.clock.advance(14 * 86_400 + EXPIRY_GRACE_S)
+    assert expire_contracts(town.hub) == 1
+    assert (play.contract("m-1"), play.status()) == ("finalized", "Destroyed")
+
+
+def test_what_is_open_when_the_notice_is_over_keeps_the_organization(town):
+    mo, publisher = town.register(MO, "MOA"), town.register(PUBLISHER, "PUBA")
+    play, mpass = Play(town, publisher), town.issue_mpass(mo)
+    begins(town, play, "organization-removal")
+    town.submit(mo, town.body(mo, publisher, mpass, contract_id="under-way"))
+    town.clock.advance(14 * 86_400 + EXPIRY_GRACE_S)
+    assert expire_contracts(town.hub) == 1
+    assert (play.contract("m-1"), play.status()) == ("declined", "Active")
+    assert town.contract(ContractId("m-1")).acts[0].name == "decline"
+
+
+@pytest.mark.parametrize(
+    ("status", "template"),
+    [("Suspended", "organization-suspension"), ("Pending", "organization-suspension")],
+)
+def test_a_change_that_the_table_has_no_row_for_makes_no_contract(town, status, template):
+    play = Play(town, town.register(PUBLISHER, "PUBA", status=status))
+    with pytest.raises(TransitionRefusedError):
+        begins(town, play, template)
+    assert town.hub.contracts.read([ContractId("m-1")]) == {}
+
+
+def test_of_two_suspensions_at_once_one_is_made(town):
+    play = Play(town, town.register(PUBLISHER, "PUBA"))
+
+    def suspend(contract_id):
+        try:
+            return begins(town, play, "organization-suspension", contract_id).body["status"]
+        except TransitionRefusedError:
+            return "refused"
+
+    found = race([lambda: suspend("m-1"), lambda: suspend("m-2")])
+    assert (sorted(found), play.status()) == (["pending_org_signature", "refused"], "Suspended")
+    assert len(town.hub.contracts.read([ContractId("m-1"), ContractId("m-2")])) == 1
+
+
+def test_with_two_operators_one_alone_brings_nobody_back_nor_away(town):
+    town.hub = replace(town.hub, checkers=2)
+    second = town.caller(town.add_identity("second", IdentityRole.CHECKER))
+    play = Play(town, town.register(PUBLISHER, "PUBA", status="Pending"))
+    asked = begins(town, play, "organization-removal")
+    assert (asked.body["state"], town.hub.contracts.read([ContractId("m-1")])) == ("awaiting_checker", {})
+    decided = decide_change(town.hub, second, asked.change_id, {"decision": "approve"})
+    assert decided.body["state"] == "approved"
+    assert play.contract("m-1") == "pending_org_signature"
+    with pytest.raises(TransitionRefusedError):
+        decide_change(town.hub, second, asked.change_id, {"decision": "approve"})
 
 
 # Keys.

@@ -14,10 +14,13 @@ import pytest
 from moneta.adapters.template_reader import YAMLTemplateReader, builtin_templates
 from moneta.application import mpasses, organizations, queries, templates
 from moneta.application.ports import EventType
+from moneta.application.problems import problem_document
+from moneta.application.submit import submit_as_moneta
 from moneta.domain.contracts import next_signers, status_of
 from moneta.domain.errors import Refused
+from moneta.domain.ijson import parse_object
 from moneta.domain.mpasses import make_number
-from moneta.domain.templates import Guard, Role
+from moneta.domain.templates import Effect, EffectPhase, Guard, Role
 from tests.hub import MO, PUBLISHER
 from tests.signing_examples import key_of
 
@@ -83,6 +86,8 @@ def body_of_example(market, path):
 
 def submitted(market, body, template):
     """Send the first submission; return how its event stands, as its sender is shown it."""
+    if template.initiator is Role.MONETA:
+        return begun_by_moneta(market, body, template)
     is_onboarding = Guard.ORGANIZATION_PENDING in template.guards
     initiator = market.onboarded if is_onboarding else market.parties[template.initiator]
     contract_id = json.loads(body)["contract_id"]
@@ -93,6 +98,18 @@ def submitted(market, body, template):
     market.process()
     asked = {"source": initiator.organization_id}  # by the operator: who is Destroyed by it asks no more
     return queries.read_event(market.hub, market.operator, "e", asked).body
+
+
+def begun_by_moneta(market, body, template):
+    """Have Moneta begin the contract, dated now; return what becomes of it in the words of an event."""
+    if Effect.ACTIVATE_ORGANIZATION in template.effects.get(EffectPhase.ON_FINALIZED, ()):
+        market.set_status(market.parties[Role.ORG], "Suspended")
+    members = {name: value for name, value in parse_object(body, what="example").items() if name != "created_at"}
+    try:
+        submit_as_moneta(market.hub, market.operator, members)
+    except Refused as refusal:
+        return {"status": "rejected", "problem": problem_document(refusal)}
+    return {"status": "processed", "problem": None}
 
 
 def signed_to_the_end(market, contract_id):

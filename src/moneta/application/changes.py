@@ -12,7 +12,14 @@ from typing import Final
 from moneta.application.access import Operation
 from moneta.application.authenticate import Caller
 from moneta.application.documents import Document, to_json
-from moneta.application.ports import DirectoryChange, DirectoryConflictError, Hub, RememberedAnswer
+from moneta.application.ports import (
+    Change,
+    Committed,
+    DirectoryChange,
+    DirectoryConflictError,
+    Hub,
+    RememberedAnswer,
+)
 from moneta.domain.errors import (
     CodeTakenError,
     IdempotencyKeyReusedError,
@@ -31,12 +38,14 @@ ANSWER_DEPTH_MAX: Final = JSON_DEPTH_MAX + 2
 class Decision:
     """What to write, and what to answer once it is written. ``change`` None: there is nothing to write.
 
-    ``needs_checker``: an operator does it only with another's consent, where two are configured.
+    ``needs_checker``: an operator does it only with another's consent, where two are configured. ``contract``: a change
+    of a contract, whose part in the directory ``change`` is: both are written, or neither is.
     """
 
     change: DirectoryChange | None
     answer: Document
     needs_checker: bool = False
+    contract: Change | None = None
 
 
 def decide_and_apply(hub: Hub, decide: Callable[[], Decision]) -> Document:
@@ -49,14 +58,23 @@ def decide_and_apply(hub: Hub, decide: Callable[[], Decision]) -> Document:
     """
     for _ in range(DIRECTORY_TRIES_MAX):
         decision = decide()
-        if decision.change is None:
+        if decision.change is None or _is_applied(hub, decision.change, decision.contract):
             return decision.answer
-        try:
-            hub.directory.apply(decision.change)
-        except DirectoryConflictError:
-            continue
-        return decision.answer
     raise TryAgainError(f"the directory changed {DIRECTORY_TRIES_MAX} times under the same decision")
+
+
+def _is_applied(hub: Hub, change: DirectoryChange, contract: Change | None) -> bool:
+    """Write a decision, and tell whether what it was made from still held."""
+    if contract is not None:
+        written = replace(contract, directory=change)
+        (outcome,) = hub.contracts.commit([written])
+        hub.observer.committed([None], [written], [outcome])
+        return outcome is Committed.COMMITTED
+    try:
+        hub.directory.apply(change)
+    except DirectoryConflictError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

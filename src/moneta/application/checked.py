@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from moneta.application import organization_keys, organizations, pending_changes
+from moneta.application import organization_keys, organizations, pending_changes, submit
 from moneta.application.access import Operation
 from moneta.application.authenticate import Caller
 from moneta.application.documents import Document
@@ -16,6 +16,7 @@ CHECKED: Final[Mapping[str, Decide]] = {
     Operation.CHANGE_ORGANIZATION_STATUS:  organizations.decide_status,
     Operation.ADD_KEY:                     organization_keys.decide_pending_key,
     Operation.CHANGE_KEY_STATUS:           organization_keys.decide_key_status,
+    Operation.SUBMIT_CONTRACT:             submit.decide_submission,
 }
 # fmt: on
 

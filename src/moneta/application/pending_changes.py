@@ -156,8 +156,12 @@ def _approved(
     pending = _find(hub, change_id)
     done = pending.decided(ChangeEvent.APPROVE, by=caller.caller_id, at=hub.clock.now_ms(), reason=reason)
     approver = replace(caller, role=CallerRole.OPERATOR, approves=change_id)
-    change = decisions[pending.operation](hub, approver, pending).change
-    return Decision(change=None if change is None else replace(change, pending_change=done), answer=_answer(hub, done))
+    decision = decisions[pending.operation](hub, approver, pending)
+    return Decision(
+        change=None if decision.change is None else replace(decision.change, pending_change=done),
+        contract=decision.contract,
+        answer=_answer(hub, done),
+    )
 
 
 def _failed(hub: Hub, caller: Caller, change_id: str, reason: str | None, problem: bytes) -> Decision:

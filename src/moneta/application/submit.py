@@ -10,22 +10,25 @@ from typing import Final
 
 from moneta.application.access import Operation, check_right
 from moneta.application.authenticate import Caller
-from moneta.application.changes import Creation, creation
-from moneta.application.circumstances import Circumstances
+from moneta.application.changes import Decision, creation, decide_creation
+from moneta.application.circumstances import Circumstances, compiled_template
 from moneta.application.countersign import countersigned
-from moneta.application.documents import Document, check_names, has, to_json
+from moneta.application.documents import Document, check_names, has, required, to_json
 from moneta.application.judgement import judge_own
-from moneta.application.ports import Change, Committed, DirectoryChange, Hub
+from moneta.application.pending_changes import Asked, with_checker
+from moneta.application.ports import DirectoryChange, Hub
 from moneta.application.process_events import contract_change
 from moneta.application.queries import contract_document
 from moneta.application.records import make_record
 from moneta.application.spending import keys_of_counters
 from moneta.application.supersede import find_superseded
 from moneta.domain.contract_body import MEMBERS, ContractBody, parse_body
-from moneta.domain.contracts import assemble
-from moneta.domain.errors import TooLargeError, TryAgainError
+from moneta.domain.contracts import Contract, assemble
+from moneta.domain.errors import TooLargeError
 from moneta.domain.ijson import Value, parse_object
-from moneta.domain.limits import BODY_BYTES_MAX, DIRECTORY_TRIES_MAX
+from moneta.domain.limits import BODY_BYTES_MAX
+from moneta.domain.pending_changes import PendingChange
+from moneta.domain.template_verbs import takes_two
 from moneta.signing import base64url
 
 SAID_BY_THE_OPERATOR: Final = MEMBERS - {"created_at"}
@@ -44,21 +47,20 @@ def submit_as_moneta(
         ContractExistsError: The id is taken.
         Refused: Whatever refuses a submission; or a party begins contracts of that template.
         TryAgainError: What it was judged by changed every time.
+
+    Where two operators are configured, and an effect of the template takes two, it is kept for the second of them.
     """
     check_right(caller, Operation.SUBMIT_CONTRACT)
     check_names(members, SAID_BY_THE_OPERATOR)
-    asked = creation(caller, Operation.SUBMIT_CONTRACT, idempotency_key, target="contracts", members=members)
-    raw = _body_bytes(hub, members)
-    for _ in range(DIRECTORY_TRIES_MAX):
-        remembered = None if asked is None else asked.remembered(hub)
-        if remembered is not None:
-            return remembered
-        change, answer = _submission(hub, caller, raw, asked)
-        (outcome,) = hub.contracts.commit([change])
-        hub.observer.committed([None], [change], [outcome])
-        if outcome is Committed.COMMITTED:
-            return answer
-    raise TryAgainError(f"what the contract was judged by changed {DIRECTORY_TRIES_MAX} times")
+    once = creation(caller, Operation.SUBMIT_CONTRACT, idempotency_key, target="contracts", members=members)
+    subject = str(required(members, "contract_id"))
+    asked = Asked(operation=Operation.SUBMIT_CONTRACT, subject=subject, target={}, members=members)
+    return decide_creation(hub, once, with_checker(hub, caller, asked, lambda: _decide(hub, caller, members)))
+
+
+def decide_submission(hub: Hub, caller: Caller, pending: PendingChange) -> Decision:
+    """Decide anew a submission that waited for a checker: it is dated, judged and signed now."""
+    return _decide(hub, caller, pending.members)
 
 
 def _body_bytes(hub: Hub, members: Mapping[str, Value]) -> bytes:
@@ -69,35 +71,38 @@ def _body_bytes(hub: Hub, members: Mapping[str, Value]) -> bytes:
     return raw
 
 
-def _submission(hub: Hub, caller: Caller, raw: bytes, asked: Creation | None) -> tuple[Change, Document]:
-    members, body = parse_object(raw, what="contract body"), parse_body(raw)
-    around = _circumstances(hub, body)
-    begun = judge_own(members, raw, around)
+def _decide(hub: Hub, caller: Caller, members: Mapping[str, Value]) -> Decision:
+    raw = _body_bytes(hub, members)
+    around = _circumstances(hub, parse_body(raw))
+    begun = judge_own(parse_object(raw, what="contract body"), raw, around)
     signed = countersigned(hub, begun, received_at=around.now, now=around.now, registry_seq=around.registry_seq)
-    template = hub.templates.compile(_payload_of(around)).template
-    change = contract_change(
+    template = compiled_template(signed.body, around).template
+    contract = contract_change(
         hub, None, signed, template, around.mpasses, now=around.now, registry_seq=around.registry_seq
     )
-    record = make_record(
+    shown = signed if contract.step is None else assemble([contract.step])
+    return Decision(
+        change=replace(contract.directory or DirectoryChange(), record=_record(hub, caller, signed, around)),
+        contract=contract,
+        answer=Document(body=contract_document(hub, shown), revision=shown.revision),
+        needs_checker=takes_two(template),
+    )
+
+
+def _record(hub: Hub, caller: Caller, contract: Contract, around: Circumstances) -> bytes:
+    body = contract.body
+    facts = {
+        "template": f"{body.template_id}/{body.version}",
+        "body_sha256": base64url.sha256(contract.body_bytes),
+    }
+    return make_record(
         hub,
         caller,
         Operation.SUBMIT_CONTRACT,
         subject=body.contract_id,
-        change={"template": f"{body.template_id}/{body.version}", "body_sha256": base64url.sha256(raw)},
+        change=facts,
         registry_seq=around.registry_seq,
     )
-    shown = signed if change.step is None else assemble([change.step])
-    answer = Document(body=contract_document(hub, shown), revision=shown.revision)
-    directory = replace(
-        change.directory or DirectoryChange(),
-        record=record,
-        remember=None if asked is None else asked.remember(hub, answer.body),
-    )
-    return replace(change, directory=directory), answer
-
-
-def _payload_of(around: Circumstances) -> bytes:
-    return b"" if around.record is None else around.record.payload
 
 
 def _circumstances(hub: Hub, body: ContractBody) -> Circumstances:

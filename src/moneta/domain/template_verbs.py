@@ -16,7 +16,7 @@ from typing import Final
 
 from moneta.domain.ijson import Value
 from moneta.domain.template_problems import Findings, shown
-from moneta.domain.templates import Effect, EffectPhase, Guard, Role, SigningOrder
+from moneta.domain.templates import Effect, EffectPhase, Guard, Role, SigningOrder, Template
 
 DEFAULT_GUARDS: Final = frozenset({Guard.ORGANIZATIONS_ACTIVE, Guard.ORGANIZATIONS_AGREE})
 """A policy that a template could forget to ask would be none, so what names no guards asks the parties' as well."""
@@ -32,6 +32,8 @@ class Needs:
     phases: AbstractSet[EffectPhase]
     signers: AbstractSet[Role]
     fields: tuple[str, ...]
+    takes_two: bool = False
+    """Where two operators are configured, Moneta does it only with the consent of both."""
 
 
 # fmt: off
@@ -49,12 +51,17 @@ EFFECT_NEEDS: Final[Mapping[Effect, Needs]] = {
     Effect.ISSUE_MPASS:            Needs(AT_END,     {MO},      ("mo_id", "mpass.number", "mpass.member_ref")),
     Effect.ISSUE_MPASSES:          Needs(AT_END,     {MO},      ("mo_id", "batch.mpasses")),
     Effect.CHANGE_MPASS:           Needs(AT_END,     {MO},      ("mo_id", "mpass_id", "change.action")),
-    Effect.ACTIVATE_ORGANIZATION:  Needs(AT_END,     {ORG, M},  ("org_id",)),
+    Effect.ACTIVATE_ORGANIZATION:  Needs(AT_END,     {ORG, M},  ("org_id",), takes_two=True),
     Effect.SUSPEND_ORGANIZATION:   Needs(EITHER,     {M},       ("org_id",)),
-    Effect.DESTROY_ORGANIZATION:   Needs(AT_END,     {M},       ("org_id",)),
+    Effect.DESTROY_ORGANIZATION:   Needs(AT_END,     {M},       ("org_id",), takes_two=True),
     Effect.ROTATE_KEY:             Needs(AT_END,     {ORG, NEW, M}, ("org_id", "new_key", "rotation.old_kid", "rotation.overlap_until")),  # noqa: E501  # one row a fact
 }
 # fmt: on
+
+
+def takes_two(template: Template) -> bool:
+    """Tell whether an effect of ``template`` takes the consent of two operators, where two are configured."""
+    return any(EFFECT_NEEDS[verb].takes_two for verbs in template.effects.values() for verb in verbs)
 
 
 def read_guards(members: Mapping[str, Value], required_fields: Sequence[str], findings: Findings) -> frozenset[Guard]:

@@ -87,6 +87,7 @@ ROUTES: Final = (
         answer=schemas.ContractDocument,
         body=JSON_BODY,
         request=(schemas.NewContract,),
+        may_wait=True,
         is_idempotent=True,
         location="/contracts/{contract_id}",
         problems=SUBMISSION_FAULTS,
