@@ -11,6 +11,7 @@ Both the asking and the decision are signed records in the audit log; that of wh
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from moneta.application.access import Operation, check_right, not_found
 from moneta.application.authenticate import Caller, CallerRole
@@ -29,7 +30,7 @@ from moneta.application.documents import (
     seconds,
     to_json,
 )
-from moneta.application.ports import DirectoryChange, Hub
+from moneta.application.ports import Change, DirectoryChange, Hub
 from moneta.application.problems import problem_document
 from moneta.application.records import make_record
 from moneta.domain.errors import Refused
@@ -52,6 +53,9 @@ class Asked:
 
 Decide = Callable[[Hub, Caller, PendingChange], Decision]
 """Decides anew what a change asks for."""
+End = Callable[[Hub, PendingChange, str | None, str | None], Change | None]
+"""Gives what is done to a contract that is not signed: the code of what stood in the way, if anything; a reason."""
+NO_ENDINGS: Final[Mapping[str, End]] = {}
 
 
 def with_checker(hub: Hub, caller: Caller, asked: Asked, decide: Callable[[], Decision]) -> Callable[[], Decision]:
@@ -120,11 +124,13 @@ def decide_change(
     members: Mapping[str, Value],
     decisions: Mapping[str, Decide],
     *,
+    endings: Mapping[str, End] = NO_ENDINGS,
     if_match: int | None = None,
 ) -> Document:
     """Approve what another asked for, which does it, or refuse it; return what became of it.
 
-    ``decisions``: how each operation that can wait for a checker is decided.
+    ``decisions``: how each operation that can wait for a checker is decided; ``endings``: what those do that do
+    something even if they are not approved, or approved in vain.
 
     Raises:
         NotFoundError: Nothing was asked under that id.
@@ -141,12 +147,12 @@ def decide_change(
     event = ChangeEvent(choice(members, "decision", ChangeDecision))
     reason = optional_text(members, "reason", chars_max=REASON_CHARS_MAX)
     if event is ChangeEvent.REFUSE:
-        return decide_and_apply(hub, lambda: _closed(hub, caller, change_id, event, reason=reason))
+        return decide_and_apply(hub, lambda: _closed(hub, caller, change_id, event, endings, reason=reason))
     try:
         return decide_and_apply(hub, lambda: _approved(hub, caller, change_id, reason, decisions))
     except Refused as refusal:
-        problem = to_json(problem_document(refusal))
-        decide_and_apply(hub, lambda: _failed(hub, caller, change_id, reason, problem))
+        failure = refusal  # ``except`` forgets its own name
+        decide_and_apply(hub, lambda: _failed(hub, caller, change_id, endings, reason, failure))
         raise
 
 
@@ -164,12 +170,14 @@ def _approved(
     )
 
 
-def _failed(hub: Hub, caller: Caller, change_id: str, reason: str | None, problem: bytes) -> Decision:
+def _failed(  # noqa: PLR0917  # who decided what, and what became of it
+    hub: Hub, caller: Caller, change_id: str, endings: Mapping[str, End], reason: str | None, failure: Refused
+) -> Decision:
     """Return the end of a change that was approved in vain; nothing if another decision came first."""
     pending = _find(hub, change_id)
     if pending.state_at(hub.clock.now_ms()) is not AWAITING:
         return Decision(change=None, answer=_answer(hub, pending))
-    return _closed(hub, caller, change_id, ChangeEvent.FAIL, reason=reason, problem=problem)
+    return _closed(hub, caller, change_id, ChangeEvent.FAIL, endings, reason=reason, failure=failure)
 
 
 def _closed(
@@ -177,15 +185,25 @@ def _closed(
     caller: Caller,
     change_id: str,
     event: ChangeEvent,
+    endings: Mapping[str, End],
     *,
     reason: str | None,
-    problem: bytes | None = None,
+    failure: Refused | None = None,
 ) -> Decision:
-    """Return the end of a change that does nothing else."""
+    """Return the end of a change that is not done."""
     pending = _find(hub, change_id)
+    problem = None if failure is None else to_json(problem_document(failure))
     done = pending.decided(event, by=caller.caller_id, at=hub.clock.now_ms(), reason=reason, problem=problem)
     record = _record(hub, caller, f"{event}_change", done, {"reason": reason})
-    return Decision(change=DirectoryChange(record=record, pending_change=done), answer=_answer(hub, done))
+    ending = endings.get(pending.operation, _no_end)
+    contract = ending(hub, pending, None if failure is None else failure.code, reason)
+    directory = DirectoryChange() if contract is None else contract.directory or DirectoryChange()
+    change = replace(directory, record=record, pending_change=done)
+    return Decision(change=change, contract=contract, answer=_answer(hub, done))
+
+
+def _no_end(_hub: Hub, _pending: PendingChange, _code: str | None, _reason: str | None) -> None:
+    """Do nothing: what was asked for is left undone."""
 
 
 def _find(hub: Hub, change_id: str) -> PendingChange:

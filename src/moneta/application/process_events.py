@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from moneta.application.check_effects import kept_for_checker, waits_for_checker
 from moneta.application.circumstances import (
     Circumstances,
     Message,
@@ -186,6 +187,11 @@ def _accepted(hub: Hub, message: Message, batch: Batch) -> Change:
         outcome=outcome,
     )
     after = _with_monetas_part(hub, addition.contract, message, around)  # (4)
+    if is_monetas_turn(after):  # and it does not sign: another of Moneta's has to look at it first
+        if before is not None and is_monetas_turn(before):
+            return change(after)
+        kept = kept_for_checker(hub, after, message.event.source, message.event.received_at)
+        return replace(change(after), directory=kept)
     try:
         return change(after)  # (5)
     except Refused as refusal:
@@ -226,7 +232,10 @@ def contract_change(
 
 
 def _with_monetas_part(hub: Hub, contract: Contract, message: Message, around: Circumstances) -> Contract:
-    """Return the contract with Moneta's signature if it is its turn, or with its decline if a guard fails by now."""
+    """Return the contract with Moneta's signature if it is its turn, or with its decline if a guard fails by now.
+
+    Where its signature takes two of Moneta's, the contract is returned as it is.
+    """
     if not is_monetas_turn(contract):
         return contract
     try:
@@ -234,6 +243,8 @@ def _with_monetas_part(hub: Hub, contract: Contract, message: Message, around: C
             check_guards(contract.body, compiled_template(contract.body, around).template, around, around.now)
     except Refused as refusal:
         return _declined(hub, contract, refusal, around)
+    if waits_for_checker(hub, compiled_template(contract.body, around).template):
+        return contract
     return countersigned(
         hub, contract, received_at=message.event.received_at, now=around.now, registry_seq=around.registry_seq
     )

@@ -73,7 +73,7 @@ def _body_bytes(hub: Hub, members: Mapping[str, Value]) -> bytes:
 
 def _decide(hub: Hub, caller: Caller, members: Mapping[str, Value]) -> Decision:
     raw = _body_bytes(hub, members)
-    around = _circumstances(hub, parse_body(raw))
+    around = circumstances_of(hub, parse_body(raw))
     begun = judge_own(parse_object(raw, what="contract body"), raw, around)
     signed = countersigned(hub, begun, received_at=around.now, now=around.now, registry_seq=around.registry_seq)
     template = compiled_template(signed.body, around).template
@@ -105,7 +105,8 @@ def _record(hub: Hub, caller: Caller, contract: Contract, around: Circumstances)
     )
 
 
-def _circumstances(hub: Hub, body: ContractBody) -> Circumstances:
+def circumstances_of(hub: Hub, body: ContractBody) -> Circumstances:
+    """Return what a contract of Moneta's own doing is judged by: no signature of a party's, so no keys."""
     record, now = hub.directory.template(body.template_id, body.version), hub.clock.now_ms()
     mpasses = hub.directory.mpasses([] if body.mpass_id is None else [body.mpass_id])
     counters = keys_of_counters([body], mpasses, now)
