@@ -6,6 +6,7 @@ import pytest
 
 from moneta.application import templates
 from moneta.application.end_contracts import expire_contracts, next_expiry_ms
+from moneta.application.organization_keys import change_key_status
 from moneta.application.ports import DeliveryQuery, EventType
 from moneta.application.submit import submit_as_moneta
 from moneta.client import Keyring, MessageRefusedError, Verifier
@@ -133,6 +134,14 @@ def test_the_receipt_of_a_silence_names_the_deem_and_the_last_complete_step(town
     assert (claims["status"], claims["head"]) == ("finalized", statement.prev)
     assert claims["act_sha256"] is not None
     assert [line.event for line in contract.log][-1] == "contract_finalized"
+
+
+def test_silence_finalizes_nothing_that_a_compromised_key_has_signed(town):
+    begin(town)
+    kid = town.mo.key.public.key_id
+    change_key_status(town.hub, town.operator, MO, town.mo.organization_id, kid, {"status": "compromised"})
+    assert wait(town, HOUR_S) == 1  # before the sweep for such keys has come to it
+    assert status(town) == "declined"
 
 
 def test_what_comes_after_the_silence_counts_is_too_late_though_nothing_is_committed(town):

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from moneta.application.countersign import ended_by_moneta
+from moneta.application.keyring import compromised_signature
 from moneta.application.ports import Change, Committed, Hub
 from moneta.application.process_events import contract_change
 from moneta.domain.contracts import ActName, Contract, end_of
@@ -42,9 +43,11 @@ def expire_contracts(hub: Hub) -> int:
     ]
     expired = [contract for contract in ready if contract.ends_at == contract.expires_at]
     silent = [contract for contract in ready if contract.ends_at != contract.expires_at]
+    spoilt = _signed_by_compromised(hub, silent)  # silence finalizes nothing that the sweep has not come to yet
     outcomes = [
         *_end(hub, expired, ActName.EXPIRE, *EXPIRED_REASON),
-        *_end(hub, silent, ActName.DEEM, *DEEMED_REASON),
+        *_end(hub, spoilt, ActName.DECLINE, *COMPROMISED_REASON),
+        *_end(hub, [one for one in silent if one not in spoilt], ActName.DEEM, *DEEMED_REASON),
     ]
     return outcomes.count(Committed.COMMITTED)
 
@@ -70,6 +73,12 @@ def decline_compromised(hub: Hub) -> int:
     if Committed.CONFLICT not in outcomes:
         hub.directory.mark_swept(RegistrySeq(position))
     return outcomes.count(Committed.COMMITTED)
+
+
+def _signed_by_compromised(hub: Hub, contracts: Sequence[Contract]) -> Sequence[Contract]:
+    position = hub.directory.registry_position()
+    keys = hub.directory.keys_of(sorted({party for contract in contracts for party in contract.body.parties()}))
+    return [one for one in contracts if compromised_signature(one, keys, judged_at=position) is not None]
 
 
 def _decline_pending_on(hub: Hub, key: RegisteredKey) -> Sequence[Committed]:

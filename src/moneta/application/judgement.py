@@ -45,7 +45,7 @@ from moneta.application.circumstances import (
     compiled_template,
 )
 from moneta.application.guards import check_guards
-from moneta.application.keyring import public_key
+from moneta.application.keyring import compromised_signature, public_key
 from moneta.application.ports import CompiledTemplate
 from moneta.domain.contract_body import PARTY_MEMBERS, ContractBody, body_of, supersedable_parts
 from moneta.domain.contracts import (
@@ -366,15 +366,13 @@ def _check_nothing_foreign(sent: ContractJWS, contract: Contract, role: Role) ->
 
 def _check_none_compromised(contract: Contract, around: Circumstances) -> None:
     """Refuse to go on with a contract that Moneta is about to decline: a signature on it is by a compromised key."""
-    for signature in contract.signatures:
-        owner = contract.body.party(signature.role)
-        key = None if owner is None else around.keys.get(owner, {}).get(KeyId(signature.key_id))
-        if key is not None and key.status_at(around.registry_seq) is COMPROMISED:
-            raise KeyNotValidError(
-                f"contract {contract.contract_id}: the signature by {signature.role} is by a compromised key",
-                kid=signature.key_id,
-                status=COMPROMISED,
-            )
+    signature = compromised_signature(contract, around.keys, judged_at=around.registry_seq)
+    if signature is not None:
+        raise KeyNotValidError(
+            f"contract {contract.contract_id}: the signature by {signature.role} is by a compromised key",
+            kid=signature.key_id,
+            status=COMPROMISED,
+        )
 
 
 def _template_for_new(body: ContractBody, around: Circumstances) -> CompiledTemplate:

@@ -1,8 +1,11 @@
 """Registered keys made ready for verifying; parsing one costs more than a verification, so they are kept."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 
-from moneta.domain.keys import RegisteredKey
+from moneta.domain.contracts import Contract, Signature
+from moneta.domain.identifiers import KeyId, OrganizationId, RegistrySeq
+from moneta.domain.keys import COMPROMISED, RegisteredKey
 from moneta.domain.limits import CACHE_ENTRIES_MAX
 from moneta.signing.keys import PublicKey, parse_public_jwk
 
@@ -15,3 +18,18 @@ def public_key(key: RegisteredKey) -> PublicKey:
 @lru_cache(maxsize=CACHE_ENTRIES_MAX)
 def _parsed(members: tuple[tuple[str, str], ...]) -> PublicKey:
     return parse_public_jwk(dict(members))
+
+
+def compromised_signature(
+    contract: Contract, keys: Mapping[OrganizationId, Mapping[KeyId, RegisteredKey]], *, judged_at: RegistrySeq
+) -> Signature | None:
+    """Return a signature on the contract by a key that is compromised at that position; None if there is none.
+
+    Moneta is about to decline such a contract, and nothing else may become of it. ``keys``: those of its parties.
+    """
+    for signature in contract.signatures:
+        owner = contract.body.party(signature.role)
+        key = None if owner is None else keys.get(owner, {}).get(KeyId(signature.key_id))
+        if key is not None and key.status_at(judged_at) is COMPROMISED:
+            return signature
+    return None
