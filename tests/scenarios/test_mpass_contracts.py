@@ -9,7 +9,7 @@ from moneta.application import mpasses, templates
 from moneta.application.end_contracts import expire_contracts
 from moneta.application.ports import EventStatus, EventType
 from moneta.domain.contracts import status_of
-from moneta.domain.errors import InvalidProofError
+from moneta.domain.errors import InvalidParameterError, InvalidProofError
 from moneta.domain.identifiers import ContractId, EventId, MPassId
 from moneta.domain.mpasses import issued_id, make_number
 from moneta.signing import base64url, statements
@@ -307,6 +307,36 @@ def test_the_history_names_contract_and_reason(business):
         ("activate", "change-1", "asked"),
         ("lock", "change-2", "lost_phone"),
     ]
+
+
+def test_the_status_at_any_past_time_is_told(business):
+    one, house = Pass(business, expires_at=NOW + 100), business.house
+    one.does("activate")
+    one.does("lock", lock="user", reason_code="lost_phone")
+    house.clock.advance(200)
+    one.does("renew", expires_at=NOW + 9_000)
+    history = mpasses.read_mpass_history(house.hub, house.caller(business.mo), one.mpass_id).body["history"]
+    assert [tuple(moment.values()) for moment in history] == [
+        (NOW, "Pending", [], NOW + 100, None, None, None),
+        (NOW + 1, "Active", [], NOW + 100, "activate", "asked", "change-1"),
+        (NOW + 2, "Locked", ["user"], NOW + 100, "lock", "lost_phone", "change-2"),
+        (NOW + 203, "Locked", ["user"], NOW + 9_000, "renew", "asked", "change-3"),
+    ]
+
+    def at(moment):
+        answer = mpasses.read_mpass(house.hub, house.caller(business.mo), one.mpass_id, {"at": str(moment)}).body
+        return answer["status"], answer["locks"], answer["expires_at"]
+
+    assert [at(NOW + later) for later in (0, 1, 2, 99, 100, 203)] == [
+        ("Pending", [], NOW + 100),
+        ("Active", [], NOW + 100),
+        ("Locked", ["user"], NOW + 100),
+        ("Locked", ["user"], NOW + 100),
+        ("Expired", ["user"], NOW + 100),
+        ("Locked", ["user"], NOW + 9_000),
+    ]
+    with pytest.raises(InvalidParameterError):
+        at(NOW - 1)
 
 
 HOLDER = {"policy": {"activation": "holder"}, "holder_jwk": dict(key_of("ES256", "holder").public.jwk)}

@@ -47,6 +47,7 @@ class Operation(StrEnum):
     TEST_ENDPOINT = "test_endpoint"
     ISSUE_MPASS = "issue_mpass"
     READ_MPASS = "read_mpass"
+    READ_MPASS_HISTORY = "read_mpass_history"
     LIST_MPASSES = "list_mpasses"
     CHANGE_MPASS_STATUS = "change_mpass_status"
     ISSUE_CREDENTIAL = "issue_credential"
@@ -124,6 +125,7 @@ RIGHTS: Final[Mapping[Operation, Right]] = {
     Operation.TEST_ENDPOINT:               Right(ANY,      NONE,    NONE,    OWN,   OWN,       OWN),
     Operation.ISSUE_MPASS:                 Right(NONE,     NONE,    NONE,    OWN,   NONE,      NONE),
     Operation.READ_MPASS:                  Right(ANY,      ANY,     ANY,     OWN,   NONE,      NONE),
+    Operation.READ_MPASS_HISTORY:          Right(ANY,      ANY,     ANY,     OWN,   NONE,      NONE),
     Operation.LIST_MPASSES:                Right(ANY,      ANY,     ANY,     OWN,   NONE,      NONE),
     Operation.CHANGE_MPASS_STATUS:         Right(ANY,      NONE,    NONE,    OWN,   NONE,      NONE),
     Operation.ISSUE_CREDENTIAL:            Right(NONE,     NONE,    NONE,    OWN,   NONE,      NONE),

@@ -9,6 +9,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Self
 
 from moneta.application.access import Operation, authorize, check_right, not_found, visible_to
@@ -27,6 +28,7 @@ from moneta.application.documents import (
     optional_text,
     parameter_choice,
     parameter_id,
+    parameter_seconds,
     required,
     seconds,
     text,
@@ -35,7 +37,13 @@ from moneta.application.documents import (
 from moneta.application.ports import DirectoryChange, Hub
 from moneta.application.records import make_record
 from moneta.application.status_lists import place_in_lists
-from moneta.domain.errors import ForbiddenError, InvalidFieldError, InvalidProofError, TransitionRefusedError
+from moneta.domain.errors import (
+    ForbiddenError,
+    InvalidFieldError,
+    InvalidParameterError,
+    InvalidProofError,
+    TransitionRefusedError,
+)
 from moneta.domain.identifiers import MPassId, OrganizationId, UnixMillis, UnixSeconds
 from moneta.domain.ijson import Value
 from moneta.domain.limits import REASON_CHARS_MAX
@@ -136,15 +144,50 @@ def change_mpass_status(
     return decide_and_apply(hub, decide)
 
 
-def read_mpass(hub: Hub, caller: Caller, mpass_id: MPassId) -> Document:
-    """Return one mPass.
+def read_mpass(
+    hub: Hub, caller: Caller, mpass_id: MPassId, parameters: Mapping[str, str] = MappingProxyType({})
+) -> Document:
+    """Return one mPass; with ``at`` its status, locks and term as they were at the end of that second.
+
+    Raises:
+        NotFoundError: There is none, or it is another MO's.
+        InvalidParameterError: ``at`` is before it was issued.
+    """
+    check_right(caller, Operation.READ_MPASS)
+    check_parameters(parameters, ("at",))
+    mpass, mo = find_mpass(hub, caller, Operation.READ_MPASS, mpass_id)
+    asked = parameter_seconds(parameters, "at")
+    if asked is None:
+        return _answer(mpass, mo, hub.clock.now_ms())
+    if asked < mpass.issued_at // 1000:
+        raise InvalidParameterError("at: the mPass was not issued yet", field="at")
+    return _answer(mpass, mo, UnixMillis(asked * 1000 + 999))
+
+
+def read_mpass_history(hub: Hub, caller: Caller, mpass_id: MPassId) -> Document:
+    """Return what became of one mPass, oldest first: each moment, what it led to, and what caused it.
+
+    Its MO's own status shows at the moments that are there; by itself it is in the MO's history.
 
     Raises:
         NotFoundError: There is none, or it is another MO's.
     """
-    check_right(caller, Operation.READ_MPASS)
-    mpass, mo = find_mpass(hub, caller, Operation.READ_MPASS, mpass_id)
-    return _answer(mpass, mo, hub.clock.now_ms())
+    check_right(caller, Operation.READ_MPASS_HISTORY)
+    mpass, mo = find_mpass(hub, caller, Operation.READ_MPASS_HISTORY, mpass_id)
+    return Document(body={"id": mpass_id, "history": [_told(mpass, mo, facts) for facts in mpass.history]})
+
+
+def _told(mpass: MPass, mo: Organization, facts: Facts) -> Mapping[str, object]:
+    status, locks = standing_at(mpass, mo, facts.since)
+    return {
+        "at": seconds(facts.since),
+        "status": status,
+        "locks": sorted(locks),
+        "expires_at": mpass.term_at(facts.since),
+        "action": facts.action,
+        "reason_code": facts.reason_code,
+        "contract_id": facts.contract_id,
+    }
 
 
 def list_mpasses(hub: Hub, caller: Caller, parameters: Mapping[str, str]) -> Document:
@@ -330,7 +373,8 @@ def _read_expiry(members: Mapping[str, Value], now: UnixMillis) -> UnixSeconds |
 
 
 def _answer(mpass: MPass, mo: Organization, now: UnixMillis) -> Document:
-    return Document(body=_document(mpass, *standing_at(mpass, mo, now)), revision=mpass.revision)
+    shown = {**_document(mpass, *standing_at(mpass, mo, now)), "expires_at": mpass.term_at(now)}
+    return Document(body=shown, revision=mpass.revision)
 
 
 def _document(mpass: MPass, status: MPassStatus, locks: frozenset[Lock]) -> dict[str, object]:

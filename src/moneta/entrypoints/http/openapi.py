@@ -75,6 +75,7 @@ QUERY_PARAMETERS: Final[Mapping[str, tuple[Node, str]]] = {
     "received_to":   (SECONDS, "Received at this Unix second or earlier."),
     "mic":           (CHOSEN_ID, "Only the membership organization with this code."),
     "mpc":           (CHOSEN_ID, "Only the publisher with this code."),
+    "at":            (SECONDS, "As it was at the end of this Unix second."),
     "state":         ({"type": "string", "enum": list(ChangeState)}, "Only those in this state."),
     "status":        (TEXT, "Only those of this status."),
     "limit":         ({"type": "integer", "minimum": 1, "maximum": LIST_LIMIT_MAX, "default": LIST_LIMIT_DEFAULT}, "The most items of a page."),  # noqa: E501  # one row a fact

@@ -333,8 +333,19 @@ ROUTES: Final = (
         operation=Operation.READ_MPASS,
         is_revised=True,
         summary="An mPass with its status and locks",
-        use_case=lambda call: mpasses.read_mpass(call.hub, call.caller, MPassId(call.path["mpass_id"])),
+        use_case=lambda call: mpasses.read_mpass(
+            call.hub, call.caller, MPassId(call.path["mpass_id"]), call.parameters
+        ),
         answer=schemas.MPassDocument,
+        query=("at",),
+    ),
+    Route(
+        method="GET",
+        path="/mpass/{mpass_id}/history",
+        operation=Operation.READ_MPASS_HISTORY,
+        summary="What became of an mPass, oldest first: each moment, and its cause",
+        use_case=lambda call: mpasses.read_mpass_history(call.hub, call.caller, MPassId(call.path["mpass_id"])),
+        answer=schemas.MPassHistory,
     ),
     Route(
         method="PUT",

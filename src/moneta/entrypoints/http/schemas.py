@@ -519,6 +519,25 @@ class MPassDocument(Struct, forbid_unknown_fields=True):
     expires_at: Seconds | None
 
 
+class MPassMoment(Struct, forbid_unknown_fields=True):
+    """What a moment led to, and its cause: an action of a contract's; null where it was asked with a token."""
+
+    at: Seconds
+    status: MPassStatusName
+    locks: list[Literal["admin", "mo", "org", "user"]]
+    expires_at: Seconds | None
+    action: Literal["activate", "lock", "unlock", "revoke", "renew", "rotate_holder_key"] | None
+    reason_code: str | None
+    contract_id: str | None
+
+
+class MPassHistory(Struct, forbid_unknown_fields=True):
+    """What became of an mPass, oldest first."""
+
+    id: OrgId
+    history: list[MPassMoment]
+
+
 class CredentialDocument(Struct, forbid_unknown_fields=True):
     """An mPass as an SD-JWT VC, with every disclosure and without key binding: for its holder."""
 
