@@ -1,6 +1,7 @@
 """Whoever has a certificate that ends is told: 30, 7 and 1 days ahead, once each, and again while nobody answers."""
 
 import json
+from dataclasses import replace
 from threading import Event
 
 import pytest
@@ -138,3 +139,22 @@ def test_the_thread_beside_the_processor_looks_and_wakes_the_deliverer(house):
     finally:
         thread.stop()
     assert len(deliver(house)) == 1
+
+
+class OnePerPage:
+    """The directory, whose pages of organizations have one each."""
+
+    def __init__(self, directory):
+        self._directory = directory
+
+    def __getattr__(self, name):
+        return getattr(self._directory, name)
+
+    def list_organizations(self, kind, **asked):
+        return self._directory.list_organizations(kind, **{**asked, "limit": 1})
+
+
+def test_every_page_of_organizations_is_looked_at(house):
+    for number in range(3):
+        certify(house, house.register(MO, f"MO{number}"), days=1)
+    assert warn_of_certificates(replace(house.hub, directory=OnePerPage(house.hub.directory))) == 3
