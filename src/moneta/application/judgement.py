@@ -305,8 +305,8 @@ def check_new_key(body: ContractBody, around: Circumstances) -> None:
         raise KeyTakenError(f"key {key.key_id} stands in the registry already", kid=key.key_id, field="new_key")
 
 
-def check_supersedable(body: ContractBody, older: Contract | None) -> None:
-    """Refuse a contract that takes the place of another which it may not replace; to strangers there is none.
+def check_supersedable(body: ContractBody, older: Contract | None) -> Contract:
+    """Return ``older`` if a contract may take its place; to strangers there is none.
 
     Raises:
         NotSupersedableError: There is none, it is not finalized or superseded already, or it is between others.
@@ -319,6 +319,7 @@ def check_supersedable(body: ContractBody, older: Contract | None) -> None:
     status = status_of(older)
     if status != EndStatus.FINALIZED:
         raise NotSupersedableError(f"supersedes: contract {body.supersedes} is {status}", status=status)
+    return older
 
 
 def _check_open(contract: Contract, message: Message) -> None:

@@ -25,9 +25,6 @@ def superseding(hub: Hub, contract: Contract, *, now: UnixMillis) -> Superseding
     """
     if contract.body.supersedes is None or end_of(contract) is not EndStatus.FINALIZED:
         return None
-    older = find_superseded(hub, contract.body)
-    check_supersedable(contract.body, older)
-    if older is None:
-        return None
+    older = check_supersedable(contract.body, find_superseded(hub, contract.body))
     step = superseding_step(older, by=contract.contract_id, now=now)
     return Superseding(contract_id=older.contract_id, read_revision=older.revision, step=step)

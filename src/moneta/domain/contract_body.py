@@ -67,7 +67,7 @@ class ContractBody:
                 return self.publisher_id
             case Role.ORG | Role.ORG_NEW_KEY:
                 return self.org_id
-            case Role.MONETA:
+            case _:
                 return None
 
     def roles_of(self, organization: OrganizationId) -> tuple[Role, ...]:

@@ -171,8 +171,9 @@ class Contract:
     @property
     def ends_at(self) -> UnixSeconds | None:
         """When it ends by itself, unless something ends it before: by its term, or because silence counts."""
-        ends = [moment for moment in (self.expires_at, self.deem_at) if moment is not None]
-        return min(ends, default=None)
+        if self.deem_at is None or self.expires_at is None:
+            return self.expires_at if self.deem_at is None else self.deem_at
+        return min(self.expires_at, self.deem_at)
 
     def is_over_at(self, moment: UnixMillis) -> bool:
         """Tell whether what is received at ``moment`` comes too late, whether or not the end is committed."""

@@ -106,7 +106,8 @@ class Template:
 
     ``sha256``: base64url of the digest of the YAML bytes. ``expires_in_s``: None where it sets no term.
     ``acknowledge``: roles that are asked once the order is complete, each with the seconds after which its silence
-    counts. ``notify``: roles whose organizations are told of the end though they do not sign.
+    counts. ``notify``: roles whose organizations are told of the end though they do not sign. ``whole_order``: the
+    signing order, and the step of those that acknowledge after it. ``roles``: all in it.
     """
 
     name: str
@@ -122,22 +123,20 @@ class Template:
     effects: Mapping[EffectPhase, tuple[Effect, ...]] = field(default_factory=dict)
     acknowledge: tuple[tuple[Role, int], ...] = ()
     notify: tuple[Role, ...] = ()
+    whole_order: SigningOrder = field(init=False, repr=False, compare=False)
+    roles: frozenset[Role] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Made once: every event on a contract asks for them.
+        asked = tuple(role for role, _ in self.acknowledge)
+        whole = (*self.signing_order, asked) if asked else self.signing_order
+        object.__setattr__(self, "whole_order", whole)
+        object.__setattr__(self, "roles", frozenset(role for step in whole for role in step))
 
     @property
     def initiator(self) -> Role:
         """The role that signs first."""
         return self.signing_order[0][0]
-
-    @property
-    def roles(self) -> frozenset[Role]:
-        """Every role that signs, or is asked to."""
-        return frozenset(role for step in self.whole_order for role in step)
-
-    @property
-    def whole_order(self) -> SigningOrder:
-        """The signing order, and the step of those that acknowledge after it, where there are any."""
-        asked = tuple(role for role, _ in self.acknowledge)
-        return (*self.signing_order, asked) if asked else self.signing_order
 
     @property
     def deem_after_s(self) -> int | None:
