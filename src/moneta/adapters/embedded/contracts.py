@@ -131,11 +131,12 @@ def _append_steps(writing: Writing, change: Change, step: Step) -> bool:
         read[change.supersedes.contract_id] = change.supersedes.read_revision
     if any(_revision_of(writing, contract_id) != revision for contract_id, revision in read.items()):
         return False
-    if not leaves_room(writing.connection, change.spending):
+    if change.spending and not leaves_room(writing.connection, change.spending):
         return False
     if change.directory is not None and not apply_if_as_read(writing, change.directory):
         return False
-    spend(writing, change.spending)
+    if change.spending:
+        spend(writing, change.spending)
     _append_step(writing, change, step)
     if change.supersedes is not None:
         _append_step(writing, _as_change(change.supersedes), change.supersedes.step)
