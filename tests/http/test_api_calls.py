@@ -264,7 +264,7 @@ class TestOpenRoutes:
     @pytest.mark.parametrize(
         ("method", "path", "allowed"),
         [
-            ("DELETE", "/contracts", {"GET", "HEAD", "OPTIONS"}),
+            ("DELETE", "/contracts", {"GET", "HEAD", "POST", "OPTIONS"}),
             ("POST", "/health", {"GET", "HEAD", "OPTIONS"}),
             ("PATCH", "/mpass", {"GET", "HEAD", "POST", "OPTIONS"}),
             ("FOO", "/mpass", {"GET", "HEAD", "POST", "OPTIONS"}),
