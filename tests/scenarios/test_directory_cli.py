@@ -194,6 +194,12 @@ def test_an_mpass_is_issued_by_its_mo_and_locked_by_the_operator(run, hub, regis
     locked = run("mpasses", "status", made["id"], "Locked", *at(hub, "store"), "--json")[1]
     assert json.loads(locked)["locks"] == ["admin"]
     assert made["number"] in run("mpasses", "show", made["id"], *own)[1]
+    for place in (own, at(hub, "store")):
+        history = json.loads(run("mpasses", "history", made["id"], *place, "--json")[1])["history"]
+        assert [one["status"] for one in history] == ["Pending", "Active", "Locked"]
+        at_the_end = ("--at", str(history[-1]["at"]), "--json")
+        assert json.loads(run("mpasses", "show", made["id"], *place, *at_the_end)[1])["locks"] == ["admin"]
+    assert "Locked" in run("mpasses", "history", made["id"], *own)[1]
     assert made["number"] in run("mpasses", "list", *own)[1]
     lines = run("mpasses", "list", *own, "--format", "jsonl")[1].splitlines()
     assert [json.loads(line)["id"] for line in lines] == [made["id"]]

@@ -84,7 +84,13 @@ def add_to(app: typer.Typer) -> None:
         "list",
         epilog=examples("moneta mpasses list --data hub --status Active", f"moneta mpasses list {AT} --format jsonl"),
     )(list_mpasses)
-    mpasses.command("show", epilog=examples("moneta mpasses show MPASS_ID --data hub"))(show_mpass)
+    mpasses.command(
+        "show",
+        epilog=examples(
+            "moneta mpasses show MPASS_ID --data hub", "moneta mpasses show MPASS_ID --data hub --at 1640995260"
+        ),
+    )(show_mpass)
+    mpasses.command("history", epilog=examples("moneta mpasses history MPASS_ID --data hub"))(show_mpass_history)
     mpasses.command(
         "issue", epilog=examples(f"moneta mpasses issue --mo-id ORG_ID --member-ref m-4711 --tier gold {AT}")
     )(issue_mpass)
@@ -310,12 +316,27 @@ def list_mpasses(
 
 
 def show_mpass(
-    mpass_id: MPassId, *, data: StoreDir = None, url: Url = None, token: Token = None, as_json: AsJson = False
+    mpass_id: MPassId,
+    *,
+    data: StoreDir = None,
+    url: Url = None,
+    token: Token = None,
+    at: Annotated[int | None, typer.Option(metavar="SECONDS", help="As it was at the end of this Unix second.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show an mPass with its status and locks."""
     from moneta.entrypoints.cli import reading, tables  # noqa: PLC0415  # see the package's docstring
 
-    tables.show_one(reading.mpass(reading.place(data, url, token), mpass_id), as_json=as_json)
+    tables.show_one(reading.mpass(reading.place(data, url, token), mpass_id, {"at": at}), as_json=as_json)
+
+
+def show_mpass_history(
+    mpass_id: MPassId, *, data: StoreDir = None, url: Url = None, token: Token = None, as_json: AsJson = False
+) -> None:
+    """Tell what became of an mPass: each change with the status it led to, and what caused it."""
+    from moneta.entrypoints.cli import reading, tables  # noqa: PLC0415  # see the package's docstring
+
+    tables.show_one(reading.mpass_history(reading.place(data, url, token), mpass_id), as_json=as_json)
 
 
 def issue_mpass(

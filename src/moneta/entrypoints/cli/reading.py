@@ -15,7 +15,7 @@ from moneta.application import templates as template_registry
 from moneta.application.authenticate import Caller, CallerRole
 from moneta.application.dead_letters import list_dead_letters
 from moneta.application.documents import Document, to_json
-from moneta.application.mpasses import list_mpasses, read_mpass
+from moneta.application.mpasses import list_mpasses, read_mpass, read_mpass_history
 from moneta.application.pending_changes import list_changes, read_change
 from moneta.application.ports import Hub
 from moneta.domain.identifiers import MONETA, ContractId, EventId, KeyId, MPassId, OrganizationId
@@ -119,10 +119,16 @@ def mpasses(where: Place, filters: Filters) -> bytes:
     return _read(where, "/mpass", filters, lambda hub, given: list_mpasses(hub, AT_THE_STORE, given))
 
 
-def mpass(where: Place, mpass_id: str) -> bytes:
+def mpass(where: Place, mpass_id: str, filters: Filters) -> bytes:
     """Return what ``GET /mpass/{id}`` answers."""
     path = f"/mpass/{quote(mpass_id, safe='')}"
-    return _read(where, path, {}, lambda hub, _: read_mpass(hub, AT_THE_STORE, MPassId(mpass_id)))
+    return _read(where, path, filters, lambda hub, given: read_mpass(hub, AT_THE_STORE, MPassId(mpass_id), given))
+
+
+def mpass_history(where: Place, mpass_id: str) -> bytes:
+    """Return what ``GET /mpass/{id}/history`` answers."""
+    path = f"/mpass/{quote(mpass_id, safe='')}/history"
+    return _read(where, path, {}, lambda hub, _: read_mpass_history(hub, AT_THE_STORE, MPassId(mpass_id)))
 
 
 def template(where: Place, name: str, version: int | None) -> bytes:
