@@ -8,8 +8,9 @@ import pytest
 from moneta.application import mpasses, templates
 from moneta.application.end_contracts import expire_contracts
 from moneta.application.ports import EventStatus, EventType
+from moneta.application.submit import submit_as_moneta
 from moneta.domain.contracts import status_of
-from moneta.domain.errors import InvalidParameterError, InvalidProofError
+from moneta.domain.errors import InvalidParameterError, InvalidProofError, Refused, TransitionRefusedError
 from moneta.domain.identifiers import ContractId, EventId, MPassId
 from moneta.domain.mpasses import issued_id, make_number
 from moneta.signing import base64url, statements
@@ -382,6 +383,38 @@ def test_a_new_key_of_the_holder_s_proves_itself_and_ends_what_named_the_old_one
     assert one.stored.history[-1].action == "rotate_holder_key"
     assert one.does("activate", holder_proof=one.proof("holder")) == "invalid_proof"
     assert one.does("activate", holder_proof=one.proof("new telephone")) == "Active"
+
+
+def admin_acts(business, mpass_id, action, contract_id):
+    members = {
+        "contract_id": contract_id,
+        "template_id": "mpass-lock",
+        "version": 1,
+        "mo_id": business.mo.organization_id,
+        "mpass_id": mpass_id,
+        "payload": {"change": {"action": action, "reason_code": "fraud_suspected"}},
+    }
+    submit_as_moneta(business.house.hub, business.house.operator, members)
+    return business.shown(mpass_id)
+
+
+def test_moneta_locks_at_once_lifts_no_other_s_lock_and_revokes(business):
+    mpass_id = business.house.issue_mpass(business.mo)
+    mpasses.change_mpass_status(business.house.hub, business.house.caller(business.mo), mpass_id, {"status": "Locked"})
+    assert admin_acts(business, mpass_id, "lock", "m-1")["locks"] == ["admin", "mo"]
+    assert business.status("m-1") == "pending_mo_signature"  # the MO is asked; the lock stands already
+    assert admin_acts(business, mpass_id, "unlock", "m-2")["locks"] == ["mo"]
+    with pytest.raises(TransitionRefusedError):
+        admin_acts(business, mpass_id, "unlock", "m-3")
+    assert admin_acts(business, mpass_id, "revoke", "m-4")["status"] == "Revoked"
+
+
+@pytest.mark.parametrize("action", ["activate", "renew", "rotate_holder_key", "sing"])
+def test_moneta_does_nothing_else_to_an_mpass(business, action):
+    mpass_id = business.house.issue_mpass(business.mo)
+    with pytest.raises(Refused):
+        admin_acts(business, mpass_id, action, "m-1")
+    assert business.status("m-1") == "none"
 
 
 def test_nobody_changes_another_mo_s_mpass(business):

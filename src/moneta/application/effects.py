@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from moneta.application.effect_context import EffectContext
-from moneta.application.mpass_changes import change_mpass
+from moneta.application.mpass_changes import change_mpass, change_mpass_as_admin
 from moneta.application.mpass_effects import issue_mpass, issue_mpasses
 from moneta.application.organization_effects import (
     activate_organization,
@@ -31,6 +31,7 @@ EFFECTS: Final[Mapping[Effect, Callable[[EffectContext], DirectoryPart]]] = {
     Effect.ISSUE_MPASS:            issue_mpass,
     Effect.ISSUE_MPASSES:          issue_mpasses,
     Effect.CHANGE_MPASS:           change_mpass,
+    Effect.CHANGE_MPASS_AS_ADMIN:  change_mpass_as_admin,
     Effect.ACTIVATE_ORGANIZATION:  activate_organization,
     Effect.SUSPEND_ORGANIZATION:   suspend_organization,
     Effect.DESTROY_ORGANIZATION:   destroy_organization,

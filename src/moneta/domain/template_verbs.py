@@ -51,6 +51,7 @@ EFFECT_NEEDS: Final[Mapping[Effect, Needs]] = {
     Effect.ISSUE_MPASS:            Needs(AT_END,     {MO},      ("mo_id", "mpass.number", "mpass.member_ref")),
     Effect.ISSUE_MPASSES:          Needs(AT_END,     {MO},      ("mo_id", "batch.mpasses")),
     Effect.CHANGE_MPASS:           Needs(AT_END,     {MO},      ("mo_id", "mpass_id", "change.action")),
+    Effect.CHANGE_MPASS_AS_ADMIN:  Needs(EITHER,     {M},       ("mo_id", "mpass_id", "change.action")),
     Effect.ACTIVATE_ORGANIZATION:  Needs(AT_END,     {ORG, M},  ("org_id",), takes_two=True),
     Effect.SUSPEND_ORGANIZATION:   Needs(EITHER,     {M},       ("org_id",)),
     Effect.DESTROY_ORGANIZATION:   Needs(AT_END,     {M},       ("org_id",), takes_two=True),

@@ -50,6 +50,7 @@ class Effect(StrEnum):
     ISSUE_MPASS = "issue_mpass"
     ISSUE_MPASSES = "issue_mpasses"
     CHANGE_MPASS = "change_mpass"
+    CHANGE_MPASS_AS_ADMIN = "change_mpass_as_admin"
     ACTIVATE_ORGANIZATION = "activate_organization"
     SUSPEND_ORGANIZATION = "suspend_organization"
     DESTROY_ORGANIZATION = "destroy_organization"
