@@ -240,6 +240,7 @@ class Market:
         self.mpass_id = self.mo.issue_mpass()
 
     def body(self, contract_id, **members):
+        given = {"mpass_id": self.mpass_id, **members}
         return build_contract(
             template_id="transaction-contract",
             version=1,
@@ -248,8 +249,7 @@ class Market:
             created_at=system_clock(),
             mo_id=self.mo.organization_id,
             publisher_id=self.publisher.organization_id,
-            mpass_id=self.mpass_id,
-            **members,
+            **given,
         )
 
     def submit(self, contract_id):

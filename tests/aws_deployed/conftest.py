@@ -1,20 +1,13 @@
-"""One hub for all tests of this room: deploying takes longer than any of them. What they make is told apart by ids."""
+"""The deployed hub by this room's names for it; all rooms share it, and what they make is told apart by ids."""
 
 import pytest
 
-from tests.aws_deployed.account import account
-from tests.aws_deployed.deployment import deployment
-from tests.running_hub import trading
+
+@pytest.fixture(scope="session")
+def hub(deployed_hub):
+    return deployed_hub
 
 
 @pytest.fixture(scope="session")
-def hub():
-    with account() as found, deployment(found) as deployed:
-        deployed.initialize()
-        yield deployed
-
-
-@pytest.fixture(scope="session")
-def market(hub, tmp_path_factory):
-    with trading(hub, tmp_path_factory.mktemp("market")) as opened:
-        yield opened
+def market(deployed_market):
+    return deployed_market

@@ -1,6 +1,8 @@
 """What DNS does for an API in an account: one address, behind which the gateway knows the API by its host.
 
-A request goes on as it came, but for ``Host``. Nothing is answered here.
+A request goes on as it came, but for ``Host``, and for the stage before its path. AWS's gateway has the default stage
+left out; MiniStack takes either, but without it answers ``/health`` about itself, and drops a slash at the end. Nothing
+is answered here.
 """
 
 import ssl
@@ -27,7 +29,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _pass_on(self, body):
         gateway = HTTPSConnection(self.server.gateway, timeout=TIMEOUT_S, context=self.server.trust)
         try:
-            gateway.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            target = self.requestline.split(" ")[1]  # as it was sent: ``self.path`` has lost a second slash
+            gateway.putrequest(self.command, f"/$default{target}", skip_host=True, skip_accept_encoding=True)
             gateway.putheader("Host", f"{self.server.api_id}.execute-api.{self.server.gateway}")
             for name, value in self.headers.items():
                 if name.lower() not in {"host", "connection"}:
@@ -49,7 +52,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing: the gateway has a log."""
 
 
-for _method in ("DELETE", "GET", "PATCH", "POST", "PUT"):
+for _method in ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"):
     setattr(_Handler, f"do_{_method}", _Handler._forward)
 
 

@@ -121,6 +121,13 @@ def test_another_method_is_refused_as_by_the_web_process(two, method):
     assert of_function[0] == 405
 
 
+def test_a_path_with_an_empty_part_is_no_path_of_ours(two):
+    event = gateway_event("POST", "//event", headers=[two.token()], body=two.submission("slashes"))
+    event["requestContext"]["authorizer"] = {"lambda": two.api.authorize(event)}
+    answer = Ingestor(hub=lambda: two.test_hub.hub, figures=two.api.figures).handle(event)
+    assert (answer["statusCode"], json.loads(answer["body"])["code"]) == (404, "not_found")
+
+
 def test_a_query_is_refused_as_by_the_web_process(two):
     of_web, of_function = two.answers([two.token(), EVENT_TYPE], b"{}", target="/event?a=1")
     assert of_function == of_web

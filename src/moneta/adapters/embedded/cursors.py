@@ -56,7 +56,7 @@ def read_cursor(cursor: str, *, filters: Sequence[Filter]) -> Place:
 
 def bad_cursor() -> InvalidParameterError:
     """Return the one answer to every cursor that was not given for this query."""
-    return InvalidParameterError("cursor: not one that was given for this query", field="cursor")
+    return InvalidParameterError("cursor: not one that this list gave", field="cursor")
 
 
 def _digest(filters: Sequence[Filter]) -> bytes:

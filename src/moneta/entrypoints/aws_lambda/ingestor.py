@@ -1,6 +1,6 @@
 """``POST /event`` behind the HTTP API, the hot path: the same answers as the web process's (protocol, section 5).
 
-1. Method, query and content type.   2. Who calls, as the authorizer says.   3. The event, made durable and queued.
+1. Path, method, query, content type.   2. Who calls, as the authorizer says.   3. The event, made durable and queued.
 
 How many requests are taken is the gateway's throttling: 429 with the gateway's own body. There is no back-pressure
 either, since the queue behind is as long as it must be.
@@ -15,7 +15,7 @@ import structlog
 from moneta.application.ingest_events import ingest_of_caller
 from moneta.application.ports import Hub
 from moneta.bootstrap import system_randomness
-from moneta.domain.errors import Refused, TryAgainError, UnavailableError
+from moneta.domain.errors import NotFoundError, Refused, TryAgainError, UnavailableError
 from moneta.entrypoints.answers import RETRY_AFTER_S, Answer
 from moneta.entrypoints.aws_lambda import warm
 from moneta.entrypoints.aws_lambda.api import gateway_answer, read_request
@@ -60,6 +60,10 @@ class Ingestor:
 
     def _accepted(self, event: Event, started: float) -> Answer:
         request = read_request(event)
+        if (
+            request.path != PATH
+        ):  # the gateway takes ``//event`` for it: a thing has one path, for whoever filters by it
+            raise NotFoundError("there is no such path")
         check_head(request.method, request.query, request.headers)  # (1)
         caller = authorized_caller(request.authorized)  # (2)
         verdict = ingest_of_caller(self.hub(), caller, request.body)  # (3)
