@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from tests.everywhere.target import Target
+from tests.everywhere.target import Target, new_id
 from tests.running_hub import running_hub, trading
 
 TARGETS = (
@@ -52,3 +52,12 @@ def target(request):
 def other(request):
     """A target that is to answer as the embedded one does."""
     return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="session")
+def finalized(target):
+    """The id of a contract that has come to its end."""
+    contract_id = new_id("end")
+    target.submit(contract_id)
+    target.contract(contract_id, "finalized")
+    return contract_id

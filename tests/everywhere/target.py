@@ -19,6 +19,7 @@ OUTCOME_S_MAX = 240
 OPERATOR_TOKEN_S = 240
 """For how long a token of the operator's is used: for as long as every process takes it, and some."""
 JSON = "application/json"
+UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
 CLOUD_EVENT = "application/cloudevents+json"
 
 
