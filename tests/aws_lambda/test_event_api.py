@@ -122,7 +122,7 @@ def test_another_method_is_refused_as_by_the_web_process(two, method):
 
 
 def test_a_path_with_an_empty_part_is_no_path_of_ours(two):
-    event = gateway_event("POST", "//event", headers=[two.token()], body=two.submission("slashes"))
+    event = gateway_event("POST", "//event", headers=[two.token(), EVENT_TYPE], body=two.submission("slashes"))
     event["requestContext"]["authorizer"] = {"lambda": two.api.authorize(event)}
     answer = Ingestor(hub=lambda: two.test_hub.hub, figures=two.api.figures).handle(event)
     assert (answer["statusCode"], json.loads(answer["body"])["code"]) == (404, "not_found")

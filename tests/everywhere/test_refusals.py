@@ -14,7 +14,7 @@ from tests.everywhere.target import CLOUD_EVENT, JSON, UNKNOWN_ID, new_id
 from tests.http.api_contract import check_described, operations
 from tests.http.bad_input import bad_requests
 
-BAD_REQUESTS = 64
+BAD_REQUESTS = 200
 
 
 # Who may, and what is nobody's.
@@ -222,8 +222,6 @@ class Victim:
         for name in (self.mo.id, self.organization.id, self.mpass, self.kid):
             text = text.replace(name, "ours")
         problem = json.loads(text) if answer.status_code >= 400 else {}
-        if not is_utf8(request.content):  # the gateway hands on U+FFFD for what is no UTF-8: refused, at another place
-            problem.pop("detail", None)
         return answer.status_code, problem
 
 
@@ -233,7 +231,9 @@ def test_bad_input_is_refused_with_the_same_problem_everywhere(victims):
     for mine, its in zip(one.requests(), another.requests(), strict=True):
         expected, got = one.answer(mine), another.answer(its)
         seen.add(expected[0])
-        if got != expected:
+        # Of JSON that is no UTF-8 the gateway hands on U+FFFD for what is none: it may be refused for something else.
+        is_changed = another.target.kind == "deployed" and not is_utf8(mine.content)
+        if got != expected and not is_changed:
             differing.append((f"{mine.what} to {mine.method} {mine.path[:200]}", expected, got))
     assert differing == []
     assert seen >= {400, 401, 404, 415, 422}

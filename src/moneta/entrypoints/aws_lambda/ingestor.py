@@ -60,9 +60,7 @@ class Ingestor:
 
     def _accepted(self, event: Event, started: float) -> Answer:
         request = read_request(event)
-        if (
-            request.path != PATH
-        ):  # the gateway takes ``//event`` for it: a thing has one path, for whoever filters by it
+        if request.path != PATH:  # The gateway takes ``//event`` for it, and a thing has one path.
             raise NotFoundError("there is no such path")
         check_head(request.method, request.query, request.headers)  # (1)
         caller = authorized_caller(request.authorized)  # (2)
