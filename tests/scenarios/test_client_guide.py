@@ -161,6 +161,13 @@ def test_the_guide_leads_from_keys_to_a_finalized_contract(sandbox):
     again = sandbox.run("submit.py", publisher_id, "order-1", "100.00", "USD", "10").split()
     assert again[1] == "finalized"
 
+    assert sandbox.run("new_contract_key.py", "aurora") == "finalized\n"
+    with_new_key = sandbox.run("submit.py", publisher_id, "order-1", "100.00", "USD", "10").split()
+    assert with_new_key[1:] == ["finalized", "mo", "moneta", "publisher"]
+    again = with_new_key
+    failed = operator.get("/deliveries", status="pending")["items"]
+    assert [one["type"] for one in failed if one["type"].endswith("signature_requested")] == []
+
     event = json.loads((sandbox.folder / "event.json").read_text())
     assert event["subject"] == again[0]
 

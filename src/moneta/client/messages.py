@@ -224,8 +224,9 @@ def _with_contract(message: Message, data: Mapping[str, Value], verifier: Verifi
     if message.type is not MessageType.REJECTED and message.sequence == 0:
         raise _malformed("sequence: a contract's revision is 1 or more")
     if form.end is None:
-        if message.type is MessageType.SIGNATURE_REQUESTED:
-            turn = verifier.requested(contract, message.status or "")
+        status = message.status or ""
+        if message.type is MessageType.SIGNATURE_REQUESTED and not verifier.is_for_new_key(contract, status):
+            turn = verifier.requested(contract, status)
             contract = replace(contract, seal=SEAL, turn=turn)
         return replace(message, contract=contract)
     if message.status != form.end:

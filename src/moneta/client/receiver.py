@@ -54,10 +54,12 @@ class Answer:
 def answer(message: Message, party: Party, decide: Decide, *, now: UnixSeconds) -> bytes:
     """Return the body that answers ``message``: a signature or an act where ``decide`` wants one, else nothing.
 
+    Nothing too, and without asking, where a new key of this organization's is to prove itself: whoever holds it does.
+
     Raises:
         Exception: Whatever ``decide`` raises; nothing is signed then.
     """
-    if message.type is not MessageType.SIGNATURE_REQUESTED or message.contract is None:
+    if message.type is not MessageType.SIGNATURE_REQUESTED or message.contract is None or message.contract.turn is None:
         return b""
     response = respond(message.contract, party, decide, issued_at=now)
     if response is None:

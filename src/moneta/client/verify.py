@@ -106,6 +106,11 @@ class Verifier:
         self._check_not_compromised(contract)
         return role
 
+    def is_for_new_key(self, contract: VerifiedContract, status: str) -> bool:
+        """Tell whether this organization is asked for the proof of a new key, which is another party's to give."""
+        own = contract.body.party(Role.ORG_NEW_KEY) == self.party.organization_id
+        return own and self.party.role is not Role.ORG_NEW_KEY and status == f"pending_{Role.ORG_NEW_KEY}_signature"
+
     def end(self, contract: VerifiedContract, *, status: Value, receipt: Value, act: Value) -> VerifiedEnd:
         """Return how the contract ended, verified: rules 7 and 8.
 

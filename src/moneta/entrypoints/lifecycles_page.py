@@ -153,6 +153,11 @@ def _contract(template: Template) -> Iterator[str]:
     ]
     title = f"`{template.name}` {template.version}"
     yield from _section(title, arrows, initial=f"{graph.initial}: {template.initiator} submits", level="###")
+    yield ""
+    yield f"- requires {', '.join(f'`{name}`' for name in template.required_fields)}"
+    yield f"- guards: {', '.join(f'`{guard}`' for guard in sorted(template.guards)) or 'none'}"
+    for phase, verbs in template.effects.items():
+        yield f"- `{phase}`: {', '.join(f'`{verb}`' for verb in verbs)}"
 
 
 def _section(title: str, arrows: Iterable[Arrow], *, initial: str, level: str = "##") -> Iterator[str]:
