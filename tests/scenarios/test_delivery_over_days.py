@@ -177,6 +177,7 @@ def test_after_five_days_of_nothing_but_failures_an_endpoint_is_disabled_until_i
             "failing_since": None,
             "disabled_at": None,
             "reason": None,
+            "checked_at": None,
         }
         await asyncio.sleep(1)
         assert {days.record(one).status for one in waiting} == {DELIVERED}

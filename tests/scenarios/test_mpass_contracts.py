@@ -417,6 +417,32 @@ def test_moneta_does_nothing_else_to_an_mpass(business, action):
     assert business.status("m-1") == "none"
 
 
+LOOSE = """\
+template_name: {name}
+version: 1
+schema: {{required_fields: [contract_id, mo_id, mpass_id, change.action]}}
+signature_rules: {{required_signatures: [mo, moneta], signing_order: [mo, moneta]}}
+effects: {{on_finalized: [{verb}]}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("verb", "change"),
+    [
+        ("change_mpass", {"action": "lock", "reason_code": "x", "lock": "org"}),
+        ("change_mpass", {"action": "lock", "reason_code": "NO CODE"}),
+        ("change_mpass_as_admin", {"action": "activate", "reason_code": "x"}),
+    ],
+    ids=["a lock of nobody's", "a reason that is no code", "what an admin does not do"],
+)
+def test_a_change_is_read_strictly_whatever_the_schema_lets_pass(business, verb, change):
+    name = verb.replace("_", "-")
+    loose = LOOSE.format(name=name, verb=verb).encode()
+    templates.publish_template(business.house.hub, business.house.operator, loose, {})
+    mpass_id = business.house.issue_mpass(business.mo)
+    assert business.submit(name, {"change": change}, mpass_id=mpass_id) == "invalid_field"
+
+
 def test_nobody_changes_another_mo_s_mpass(business):
     one = Pass(business)
     other = business.house.register(MO, "OTHER")

@@ -9,13 +9,13 @@ from moneta.application import organizations
 from moneta.application.authenticate import authenticate
 from moneta.application.checked import decide_change
 from moneta.application.end_contracts import expire_contracts
-from moneta.application.organization_keys import change_key_status, read_partner_keys
+from moneta.application.organization_keys import add_key, change_key_status, read_partner_keys
 from moneta.application.ports import EventStatus, EventType, IdentityRole
 from moneta.application.submit import submit_as_moneta
 from moneta.domain.contracts import status_of
 from moneta.domain.errors import TransitionRefusedError, UnauthorizedError
 from moneta.domain.identifiers import ContractId, EventId
-from moneta.domain.limits import EXPIRY_GRACE_S, ROTATION_OVERLAP_S_MAX
+from moneta.domain.limits import EXPIRY_GRACE_S, KEYS_PER_ORGANIZATION_MAX, ROTATION_OVERLAP_S_MAX
 from moneta.domain.organizations import OrganizationKind
 from moneta.signing import base64url
 from tests.conformance.builders import race
@@ -365,6 +365,17 @@ def test_a_rotation_is_for_the_key_that_signs_it(town):
     assert play.submits("key-rotation", of_second, "c-3", by_second) == "processed"
     assert (play.signs(third, "c-3", role="org_new_key"), play.contract("c-3")) == ("processed", "finalized")
     assert play.key(second)["ends_at"] == town.hub.now_s() + WEEK_S
+
+
+def test_an_organization_with_as_many_keys_as_it_may_rotates_none(town):
+    play = Play(town, town.register(PUBLISHER, "PUBA"))
+    party = play.party
+    for count in range(KEYS_PER_ORGANIZATION_MAX - len(play.shown()["keys"])):
+        offered = town.new_key(key_of("EdDSA", f"key {count}"), party.organization_id, "auth")
+        add_key(town.hub, town.operator, PUBLISHER, party.organization_id, offered)
+    play.submits("key-rotation", rotation(play))
+    play.signs(replace(party, key=NEW), role="org_new_key")
+    assert play.contract() == "declined"
 
 
 def test_a_key_that_is_revoked_under_way_is_not_rotated(town):

@@ -1,5 +1,6 @@
 """Batches, rounds, conflicts and bugs: what the tables of single contracts don't show."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -13,9 +14,10 @@ from moneta.application.organization_keys import change_key_status
 from moneta.application.ports import Committed, EventType
 from moneta.application.process_events import process_events, process_or_return
 from moneta.domain.errors import NotNextSignerError, StoreUnavailableError
-from moneta.domain.identifiers import Revision
+from moneta.domain.identifiers import EventId, Revision
 from moneta.domain.templates import Role
 from moneta.signing import jws
+from tests.hub import MO, PUBLISHER
 from tests.scenarios.play import Play
 
 LAST_TURN = b"""
@@ -306,3 +308,26 @@ def test_a_contract_without_a_term_never_expires(play):
     play.does("mo submits")
     assert play.contract.expires_at is None
     assert next_expiry_ms(play.house.hub) is None
+
+
+@pytest.mark.parametrize("name", ["mpass_id", "mo_id", "publisher_id"])
+def test_an_id_that_only_the_payload_has_is_missing(house, name):
+    mo, publisher = house.register(MO, "MOX"), house.register(PUBLISHER, "PUBX")
+    mpass = house.issue_mpass(mo, is_active=False)
+    members = {"mo_id": mo.organization_id, "publisher_id": publisher.organization_id, "mpass_id": mpass}
+    payload = {"transaction": {"amount": "1.00", "currency": "USD", name: members[name]}}
+    body = json.dumps(
+        {
+            "contract_id": "contract-1",
+            "template_id": "transaction-contract",
+            "version": 1,
+            "created_at": house.hub.now_s(),
+            "payload": payload,
+            **{one: members[one] for one in members if one != name},
+        }
+    ).encode()
+    data = {"contract": house.sign_first(mo, body)}
+    house.send(mo, house.event(mo, EventType.SUBMIT, "contract-1", data, "e-1"))
+    house.process()
+    problem = json.loads(house.hub.events.find(mo.organization_id, EventId("e-1")).problem)
+    assert (problem["code"], problem["field"]) == ("missing_field", name)

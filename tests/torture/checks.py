@@ -10,7 +10,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from moneta.adapters.embedded.database import rows
 from moneta.adapters.embedded.store import EmbeddedStore
@@ -26,7 +26,7 @@ from moneta.application.ports import (
 )
 from moneta.domain.contracts import Contract, end_of
 from moneta.domain.errors import Refused
-from moneta.domain.identifiers import ContractId, EventId, OrganizationId
+from moneta.domain.identifiers import ContractId, EventId, MPassId, OrganizationId
 from moneta.domain.templates import Role
 from moneta.signing import jws
 from moneta.signing.chain import verify_chain
@@ -112,11 +112,20 @@ def check_end(world: World) -> None:
         world.faults.extend(faults_of_deliveries(contracts, events, told))
         world.faults.extend(faults_of_receivers(world, told))
         world.faults.extend(faults_of_compromise(hub, contracts))
+        world.faults.extend(faults_of_issued(hub, world.partners.issued))
         world.faults.extend(faults_of_numbers(store, contracts, events, deliveries))
     world.tally.digests.append(world.digest.hexdigest())
     world.tally.contracts = len(contracts)
     world.tally.finalized = sum(end_of(one) == "finalized" for one in contracts.values())
     world.check()
+
+
+def faults_of_issued(hub: Hub, issued: Sequence[MPassId]) -> Iterator[str]:
+    """Give what is wrong with mPasses whose MO got an answer: each is there, at a place that no other has."""
+    found = hub.directory.mpasses(issued)
+    places = [(mpass.mo_id, mpass.status_place) for mpass in found.values()]
+    yield from (f"mPass {mpass_id}: answered, and not there" for mpass_id in issued if mpass_id not in found)
+    yield from (f"status place {place}: given twice" for place in set(places) if places.count(place) > 1)
 
 
 def all_events(world: World, hub: Hub) -> Mapping[tuple[OrganizationId, EventId], EventRecord | None]:

@@ -6,11 +6,14 @@ from moneta.application.authenticate import authenticate
 from moneta.application.dead_letters import redrive
 from moneta.application.endpoint_tests import send_endpoint_test
 from moneta.application.forget_past import forget_past
+from moneta.application.mpasses import issue_mpass
 from moneta.application.organization_keys import change_key_status
 from moneta.application.redelivery import replay_deliveries
 from moneta.domain.errors import NotFoundError
+from moneta.domain.identifiers import MPassId
 from moneta.domain.organizations import OrganizationKind
 from moneta.domain.retention import Retention
+from moneta.domain.templates import Role
 from tests.torture.house import CONTRACT_KEYS, OPERATOR, house, key_of, make_token
 from tests.torture.world import Process, World
 
@@ -41,6 +44,15 @@ def compromise(world: World, process: Process) -> None:
             hub, operator, OrganizationKind(one.role), one.organization_id, key.key_id, {"status": "compromised"}
         )
     world.partners.compromised.add(name)
+
+
+def issue(world: World, process: Process) -> None:
+    """Have an MO issue an mPass; one whose answer it got must be there in the end."""
+    one = world.chance.choice([member for member in house().organizations.values() if member.role is Role.MO])
+    hub = process.hub
+    caller = authenticate(hub, one.token(hub.now_s()))
+    members = {"mo_id": one.organization_id, "member_ref": f"member {len(world.partners.issued)}"}
+    world.partners.issued.append(MPassId(str(issue_mpass(hub, caller, members).body["id"])))
 
 
 def replay(world: World, process: Process) -> None:

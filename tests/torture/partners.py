@@ -14,7 +14,7 @@ from enum import StrEnum
 from moneta.application.ports import Answer, Clock, EventType, OutboundRequest
 from moneta.client import Decline, Later, Receiver, Role, Sign, build_contract, build_event, sign_first
 from moneta.client.contracts import SignedContract, cancel, decline, respond
-from moneta.domain.identifiers import ContractId, EventId, OrganizationId, UnixMillis
+from moneta.domain.identifiers import ContractId, EventId, MPassId, OrganizationId, UnixMillis
 from tests.torture.house import CODES, CONTRACT_KEYS, House, Organization
 
 PAYLOAD = {"transaction": {"amount": "100.00", "currency": "USD", "description": "Premium service access"}}
@@ -88,6 +88,7 @@ class Partners:
         self.told: dict[str, dict[str, Told]] = {code: {} for code in CODES}
         self.by_id = {one.organization_id: one for one in house.organizations.values()}
         self.compromised: set[str] = set()
+        self.issued: list[MPassId] = []
         self._receivers = {code: self._receiver(one) for code, one in house.organizations.items()}
 
     @property

@@ -12,7 +12,7 @@ from tests.torture.actions import expire, give_back, sweep
 from tests.torture.bugs import BUGS, NORMAL
 from tests.torture.checks import check_end
 from tests.torture.disk import Fault, Operation
-from tests.torture.operating import bury, compromise, forget, probe, redrive_all, replay
+from tests.torture.operating import bury, compromise, forget, issue, probe, redrive_all, replay
 from tests.torture.storm import CUTS, EVERYTHING, Arm, blow_of, storm, world_of
 from tests.torture.world import Found, Plant, Tally, World, stop
 
@@ -23,6 +23,7 @@ BLOW_KINDS = ("process", "kill", "power")
 SCENARIO = (
     # what is rare enough to be missed, each after a few actions of chance
     ("web",       compromise),
+    ("web",       issue),
     ("processor", sweep),
     ("processor", give_back),
     ("processor", bury),
@@ -60,6 +61,7 @@ WRITES = frozenset(
         "directory.apply",
         "directory.mark_swept",
         "directory.remember",
+        "directory.take_status_positions",
         "events.accept",
         "queue.bury",
         "queue.redrive",

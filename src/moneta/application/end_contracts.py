@@ -7,6 +7,7 @@ so nothing depends on how soon this runs.
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import cast
 
 from moneta.application.countersign import ended_by_moneta
 from moneta.application.keyring import compromised_signature
@@ -18,7 +19,7 @@ from moneta.domain.identifiers import ContractId, MPassId, OrganizationId, Regis
 from moneta.domain.keys import RegisteredKey
 from moneta.domain.limits import EXPIRY_GRACE_S, LIST_LIMIT_MAX, PROCESS_BATCH_MAX
 from moneta.domain.mpasses import MPass
-from moneta.domain.templates import Template
+from moneta.domain.templates import Template, TemplateRecord
 
 EXPIRED_REASON = ("expired", "the contract's term is over")
 DEEMED_REASON = ("deemed_acknowledged", "whoever was asked was silent for as long as the template waits")
@@ -127,12 +128,10 @@ def _end(hub: Hub, contracts: Sequence[Contract], name: ActName, reason_code: st
 
 
 def _templates_of(hub: Hub, contracts: Sequence[Contract]) -> Mapping[tuple[str, int], Template]:
-    """Return each contract's template. Raises ValueError if one is gone, which no version ever is."""
+    """Return each contract's template: a version that a contract is under is there for ever."""
     found: dict[tuple[str, int], Template] = {}
     for name in {_template_name(contract) for contract in contracts}:
-        record = hub.directory.template(*name)
-        if record is None:
-            raise ValueError(f"template {name[0]} version {name[1]}: a contract is under it, and it is gone")
+        record = cast("TemplateRecord", hub.directory.template(*name))
         found[name] = hub.templates.compile(record.payload).template
     return found
 

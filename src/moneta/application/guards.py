@@ -11,7 +11,7 @@ from moneta.application.circumstances import Circumstances
 from moneta.application.mpasses import standing_at
 from moneta.application.organization_effects import check_onboarding, check_rotation
 from moneta.domain.contract_body import ContractBody
-from moneta.domain.identifiers import UnixMillis
+from moneta.domain.identifiers import MPassId, OrganizationId, UnixMillis
 from moneta.domain.ijson import Value
 from moneta.domain.mpass_policies import amounts_of, read_policy, service_of
 from moneta.domain.mpasses import MPass, check_mpass_active
@@ -40,9 +40,8 @@ def _organizations_active(body: ContractBody, around: Circumstances, moments: Mo
 
 
 def _organization_pending(body: ContractBody, around: Circumstances, moments: Moments) -> None:
-    if body.org_id is not None:
-        onboarded = around.organizations[body.org_id]
-        check_pending(onboarded, [onboarded.status_at(moment) for moment in moments])
+    onboarded = around.organizations[_org_id(body)]
+    check_pending(onboarded, [onboarded.status_at(moment) for moment in moments])
 
 
 def _organizations_agree(body: ContractBody, around: Circumstances, _moments: Moments) -> None:
@@ -50,12 +49,11 @@ def _organizations_agree(body: ContractBody, around: Circumstances, _moments: Mo
 
 
 def _mpass_active(body: ContractBody, around: Circumstances, moments: Moments) -> None:
-    if body.mpass_id is not None:
-        mpass = around.mpasses[body.mpass_id]
-        issuer = around.organizations[mpass.mo_id]
-        check_mpass_active(mpass, [standing_at(mpass, issuer, moment)[0] for moment in moments])
-        if mpass.policy:
-            _check_policy(mpass, body, around, moments)
+    mpass = around.mpasses[cast("MPassId", body.mpass_id)]  # a required field of every template with this guard
+    issuer = around.organizations[mpass.mo_id]
+    check_mpass_active(mpass, [standing_at(mpass, issuer, moment)[0] for moment in moments])
+    if mpass.policy:
+        _check_policy(mpass, body, around, moments)
 
 
 def _check_policy(mpass: MPass, body: ContractBody, around: Circumstances, moments: Moments) -> None:
@@ -64,21 +62,23 @@ def _check_policy(mpass: MPass, body: ContractBody, around: Circumstances, momen
     policy.check_limits(amounts_of(body.payload), around.spent, mpass_id=mpass.mpass_id, at=around.now)
 
 
+def _org_id(body: ContractBody) -> OrganizationId:
+    """Return the organization that every template with such a guard lets sign, or requires, so that it is there."""
+    return cast("OrganizationId", body.org_id)
+
+
 def _part(body: ContractBody, name: str) -> Mapping[str, Value]:
     """Return an object of the payload that the guard's fields are members of, so that it is there."""
     return cast("Mapping[str, Value]", body.payload[name])
 
 
 def _onboarding_matches(body: ContractBody, around: Circumstances, _moments: Moments) -> None:
-    if body.org_id is not None:
-        keys = around.keys.get(body.org_id, {}).values()
-        check_onboarding(_part(body, "onboarding"), around.organizations[body.org_id], keys)
+    org_id = _org_id(body)
+    check_onboarding(_part(body, "onboarding"), around.organizations[org_id], around.keys.get(org_id, {}).values())
 
 
 def _rotation_possible(body: ContractBody, around: Circumstances, moments: Moments) -> None:
-    if body.org_id is not None:
-        keys = around.keys.get(body.org_id, {})
-        check_rotation(_part(body, "rotation"), keys, moments)
+    check_rotation(_part(body, "rotation"), around.keys.get(_org_id(body), {}), moments)
 
 
 # fmt: off

@@ -31,7 +31,6 @@ from moneta.domain.errors import (
 from moneta.domain.identifiers import ContractId, EventId, OrganizationId, RegistrySeq, UnixMillis, is_chosen_id
 from moneta.domain.ijson import Value, parse_object, type_name
 from moneta.domain.limits import EVENT_BYTES_MAX
-from moneta.domain.organizations import CAPABILITIES, Capability
 from moneta.signing import jws, statements
 from moneta.signing.jws import ContractJWS
 from moneta.signing.statements import ActStatement
@@ -41,7 +40,6 @@ PARTY_ROLES: Final = frozenset({CallerRole.MO, CallerRole.PUBLISHER})
 _RFC3339: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})", re.ASCII
 )
-SENDING: Final = frozenset({Capability.CONTINUE_CONTRACTS, Capability.ONBOARD})
 ACT_TYPES: Final = frozenset({EventType.DECLINE, EventType.CANCEL})
 
 
@@ -176,12 +174,11 @@ def check_right(caller: Caller, envelope: Envelope) -> None:
     """Refuse an event that the caller may not send: check 5.
 
     Raises:
-        ForbiddenError: Not an organization's own, or of one that sends none.
+        ForbiddenError: Not an organization's own. Whatever state lets one authenticate lets it send; of what, the
+            processor judges.
     """
     if caller.role not in PARTY_ROLES or envelope.source != caller.caller_id:
         raise ForbiddenError("event: source is not the caller", field="source")
-    if caller.status is None or SENDING.isdisjoint(CAPABILITIES[caller.status]):
-        raise ForbiddenError(f"event: an organization that is {caller.status} sends no events", status=caller.status)
 
 
 def _checked_content(hub: Hub, envelope: Envelope, event: NewEvent) -> NewEvent:

@@ -27,6 +27,7 @@ from moneta.domain.template_proofs import order_faults
 from moneta.domain.template_verbs import read_effects, read_guards
 from moneta.domain.templates import Guard, Role, SigningOrder, Template
 
+ID_MEMBERS: Final = frozenset({*PARTY_MEMBERS.values(), "mpass_id"})
 REQUIRED_KEYS: Final = ("template_name", "version", "schema", "signature_rules")
 KNOWN_KEYS: Final = frozenset(
     {*REQUIRED_KEYS, "description", "acknowledge", "notify", "expires_in", "guards", "effects"}
@@ -63,6 +64,9 @@ def check_body(members: Mapping[str, Value], body: ContractBody, template: Templ
         if role in template.roles and body.party(role) is None:
             raise MissingFieldError(f"contract body: {member} is missing, since {role} signs", field=member)
     for name in template.required_fields:
+        # An id that only the payload has would be found, and no guard would look at what it names.
+        if name in ID_MEMBERS and name not in members:
+            raise MissingFieldError(f"contract body: {name} is missing", field=name)
         find_field(members, name)
     return payload_view(body.payload, template)
 
