@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.hub import make_hub
+from tests.stores import STORES
 
 MEMORY_FOLDER = Path("/dev/shm")  # noqa: S108  # a temporary folder within it is made for each test
 
@@ -21,3 +22,11 @@ def house():
         made = make_hub(Path(folder))
         yield made
         made.close()
+
+
+@pytest.fixture(params=STORES)
+def house_on_each_store(tmp_path, request):
+    """Give a ``TestHub`` on each kind of store, for a module whose ``house`` this is."""
+    made = make_hub(tmp_path, store=request.param)
+    yield made
+    made.close()

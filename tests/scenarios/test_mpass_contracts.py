@@ -81,6 +81,11 @@ class Business:
 
 
 @pytest.fixture
+def house(house_on_each_store):
+    return house_on_each_store
+
+
+@pytest.fixture
 def business(house):
     return Business(house)
 

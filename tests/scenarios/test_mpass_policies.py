@@ -73,6 +73,11 @@ class Card:
 PENDING = "pending_publisher_signature"
 
 
+@pytest.fixture
+def house(house_on_each_store):
+    return house_on_each_store
+
+
 def today(house):
     return datetime.fromtimestamp(house.hub.now_s(), UTC).strftime("%Y-%m-%d")
 
