@@ -5,10 +5,18 @@ from dataclasses import replace
 
 import pytest
 
-from moneta.application import checked, organizations, pending_changes, templates
+from moneta.application import checked, countersign_checks, organizations, pending_changes, templates
+from moneta.application.organization_keys import change_key_status
 from moneta.application.ports import EventType, IdentityRole
 from moneta.domain.contracts import signatures_by_step
-from moneta.domain.errors import ContractClosedError, OnboardingMismatchError, TransitionRefusedError
+from moneta.domain.errors import (
+    ContractClosedError,
+    ForbiddenError,
+    KeyNotValidError,
+    OnboardingMismatchError,
+    OrganizationNotPendingError,
+    TransitionRefusedError,
+)
 from moneta.domain.identifiers import ContractId
 from moneta.signing import chain, statements
 from tests.conformance.builders import race
@@ -67,6 +75,32 @@ def test_approved_it_is_signed_and_done_in_one_commit(play):
     assert contract.receipt is not None
 
 
+def test_no_operator_decides_for_a_contract_which_one_alone_could_have_set_up(play):
+    waiting = begin(play)
+    with pytest.raises(ForbiddenError):
+        decide(play, waiting, APPROVE, by=play.town.console)
+    assert (play.contract(), play.status()) == (AWAITED, "Pending")
+
+
+def test_what_a_compromised_key_has_signed_is_not_approved(play):
+    waiting = begin(play)
+    kid = play.party.key.public.key_id
+    one = replace(play.town.hub, checkers=1)
+    change_key_status(one, play.town.operator, MO, play.party.organization_id, kid, {"status": "compromised"})
+    with pytest.raises(KeyNotValidError):
+        decide(play, waiting, APPROVE)
+    assert (play.contract(), play.status()) == ("declined", "Pending")
+
+
+def test_what_is_over_is_not_approved_though_no_expiry_is_committed(play):
+    waiting = begin(play)
+    pending = play.town.hub.directory.pending_change(waiting["id"])
+    play.town.clock.advance(7 * 86_400)
+    with pytest.raises(ContractClosedError, match="has expired"):
+        countersign_checks.decide_countersign(play.town.hub, play.town.caller(play.town.checker), pending)
+    assert play.contract() == AWAITED
+
+
 def test_refused_it_is_declined_by_moneta(play):
     waiting = begin(play)
     assert decide(play, waiting, REFUSE)["state"] == "refused"
@@ -118,8 +152,8 @@ def test_of_two_checkers_at_once_one_wins(play, decisions):
     def attempt(decision, by):
         try:
             return decide(play, waiting, decision, by=by)["state"]
-        except (TransitionRefusedError, ContractClosedError):
-            return "too late"
+        except (TransitionRefusedError, ContractClosedError, OrganizationNotPendingError):
+            return "too late"  # whichever of what the other has done it sees first
 
     pairs = list(zip(decisions, others, strict=True))
     answers = race([lambda pair=pair: attempt(*pair) for pair in pairs])

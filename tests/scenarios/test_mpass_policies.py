@@ -173,3 +173,18 @@ def test_of_many_at_once_no_more_are_let_through_than_there_is_room_for(house):
     records = [house.hub.events.find(card.mo.organization_id, EventId(f"event-{name}")) for name in names]
     refused = [json.loads(one.problem)["code"] for one in records if one.status is EventStatus.REJECTED]
     assert refused == ["mpass_limit_exceeded"] * 40
+
+
+def test_an_amount_in_another_place_is_no_way_around_a_limit(house):
+    card = Card(house, limits(("EUR", "month", "100.00")))
+    lines = {"lines": [{"amount": "5000.00", "currency": "EUR"}]}
+    payload = {"transaction": {"amount": "1.00", "currency": "EUR"}, **lines}
+    assert card.spend("1.00", payload=payload) == "mpass_limit_exceeded"
+    assert card.spend("1.00") == PENDING
+
+
+def test_a_second_service_is_no_way_around_a_policy(house):
+    card = Card(house, {"services": {"allowed": ["books"]}})
+    payload = {"transaction": {"amount": "1.00", "currency": "EUR", "service": "books"}, "service": "games"}
+    assert card.spend("1.00", payload=payload) == "mpass_policy_refused"
+    assert card.spend("1.00", transaction={"service": "books"}) == PENDING

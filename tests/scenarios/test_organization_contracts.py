@@ -224,6 +224,16 @@ def begins(town, play, template, contract_id="m-1", caller=None):
     return submit_as_moneta(town.hub, caller or town.operator, members)
 
 
+def test_an_offer_lifts_no_suspension_that_is_younger(town):
+    play = Play(town, town.register(PUBLISHER, "PUBA"))
+    begins(town, play, "organization-reactivation")  # made too early
+    town.clock.advance(60)
+    begins(town, play, "organization-suspension", "m-2")
+    assert play.status() == "Suspended"
+    assert play.signs(play.party, "m-1", role="org") == "transition_refused"
+    assert play.status() == "Suspended"
+
+
 def test_moneta_suspends_at_once_and_the_organization_acknowledges(town):
     play = Play(town, town.register(PUBLISHER, "PUBA"))
     begins(town, play, "organization-suspension")

@@ -18,7 +18,7 @@ from moneta.domain.mpass_policies import (
     counters_of,
     period,
     read_policy,
-    service_of,
+    services_of,
 )
 
 AT = 1_795_564_799_000  # 2026-11-24 23:59:59 UTC
@@ -112,10 +112,10 @@ def test_a_use_is_admitted_or_refused_by_its_rule(what):
     policy, publisher, service, moments, rule = USES[what]
     read = read_policy(policy)
     if rule is None:
-        read.check_use(publisher_id=publisher, service=service, moments=moments)
+        read.check_use(publisher_id=publisher, services=[service], moments=moments)
         return
     with pytest.raises(MPassPolicyError) as refused:
-        read.check_use(publisher_id=publisher, service=service, moments=moments)
+        read.check_use(publisher_id=publisher, services=[service], moments=moments)
     assert refused.value.facts["rule"] == rule
 
 
@@ -164,20 +164,23 @@ def test_a_day_ends_at_midnight_in_utc():
     assert period(Per.MONTH, AT) == "2026-11"
 
 
-def test_what_is_spent_is_every_amount_where_a_required_field_may_stand():
-    payload = {
-        "amount": "1.00",
-        "currency": "EUR",
-        "transaction": {"amount": NumberText("2.50"), "currency": "EUR"},
-        "tip": {"amount": 3, "currency": "USD"},
-        "lines": [{"amount": "99.00", "currency": "EUR"}],
-    }
-    assert amounts_of(payload) == {"EUR": 3_500_000, "USD": 3_000_000}
-
-
 @pytest.mark.parametrize(
-    ("payload", "service"),
-    [({"service": "news"}, "news"), ({"transaction": {"service": "news"}}, "news"), ({"service": 7}, None), ({}, None)],
+    ("payload", "services"),
+    [
+        ({}, [None]),
+        ({"service": "books"}, ["books"]),
+        ({"transaction": {"service": "books"}}, ["books"]),
+        ({"service": "books", "lines": [{"deep": {"service": "films"}}]}, ["books", "films"]),
+        ({"service": ["books", {"id": "films"}]}, ["books", "films"]),
+        ({"service": 7}, [None]),
+    ],
 )
-def test_a_service_is_found_where_a_required_field_may_stand(payload, service):
-    assert service_of(payload) == service
+def test_every_service_counts_wherever_it_stands(payload, services):
+    assert services_of(payload) == services
+
+
+def test_every_amount_counts_wherever_it_stands():
+    money = {"amount": "1.00", "currency": "EUR"}
+    payload = {**money, "a": {**money, "b": {"c": money}}, "lines": [money, [money]], "else": {"amount": None}}
+    others = {"tip": {"amount": 3, "currency": "USD"}, "exact": {"amount": NumberText("2.50"), "currency": "EUR"}}
+    assert amounts_of({**payload, **others}) == {"EUR": 7_500_000, "USD": 3_000_000}

@@ -16,12 +16,13 @@ from moneta.application.check_effects import COUNTERSIGN, RECEIVED_AT
 from moneta.application.countersign import countersigned, ended_by_moneta, is_monetas_turn
 from moneta.application.documents import Document
 from moneta.application.guards import check_guards
+from moneta.application.keyring import compromised_signature
 from moneta.application.ports import Change, DirectoryChange, Hub
 from moneta.application.process_events import contract_change
 from moneta.application.records import make_record
 from moneta.application.submit import circumstances_of
 from moneta.domain.contracts import ActName, Contract
-from moneta.domain.errors import ContractClosedError
+from moneta.domain.errors import ContractClosedError, KeyNotValidError
 from moneta.domain.identifiers import ContractId, UnixMillis
 from moneta.domain.pending_changes import PendingChange
 
@@ -33,12 +34,21 @@ def decide_countersign(hub: Hub, caller: Caller, pending: PendingChange) -> Deci
     """Return the decision to sign for Moneta, as things are now.
 
     Raises:
-        ContractClosedError: The contract does not wait for Moneta any more.
+        ContractClosedError: The contract does not wait for Moneta any more, or its term is over.
+        KeyNotValidError: A signature on it is by a key that was reported as compromised.
         Refused: A guard does not hold, or the effect can't be done.
     """
     contract = _waiting(hub, pending)
+    if contract.is_over_at(hub.clock.now_ms()):
+        raise ContractClosedError(f"contract {contract.contract_id} has expired", status="expired")
     around = circumstances_of(hub, contract.body)
     around = replace(around, keys=hub.directory.keys_of(contract.body.parties(), is_fresh=True))
+    spoilt = compromised_signature(contract, around.keys, judged_at=around.registry_seq)
+    if spoilt is not None:
+        raise KeyNotValidError(
+            f"contract {contract.contract_id}: the signature by {spoilt.role} is by a compromised key",
+            kid=spoilt.key_id,
+        )
     template = hub.templates.compile(b"" if around.record is None else around.record.payload).template
     check_guards(contract.body, template, around, around.now)
     signed = countersigned(

@@ -13,7 +13,7 @@ from moneta.application.organization_effects import check_onboarding, check_rota
 from moneta.domain.contract_body import ContractBody
 from moneta.domain.identifiers import MPassId, OrganizationId, UnixMillis
 from moneta.domain.ijson import Value
-from moneta.domain.mpass_policies import amounts_of, read_policy, service_of
+from moneta.domain.mpass_policies import amounts_of, read_policy, services_of
 from moneta.domain.mpasses import MPass, check_mpass_active
 from moneta.domain.organization_policies import check_agreement
 from moneta.domain.organizations import check_active, check_pending
@@ -45,7 +45,9 @@ def _organization_pending(body: ContractBody, around: Circumstances, moments: Mo
 
 
 def _organizations_agree(body: ContractBody, around: Circumstances, _moments: Moments) -> None:
-    check_agreement([around.organizations[party] for party in body.parties()], service_of(body.payload))
+    parties = [around.organizations[party] for party in body.parties()]
+    for service in services_of(body.payload):
+        check_agreement(parties, service)
 
 
 def _mpass_active(body: ContractBody, around: Circumstances, moments: Moments) -> None:
@@ -58,7 +60,7 @@ def _mpass_active(body: ContractBody, around: Circumstances, moments: Moments) -
 
 def _check_policy(mpass: MPass, body: ContractBody, around: Circumstances, moments: Moments) -> None:
     policy = read_policy(mpass.policy)
-    policy.check_use(publisher_id=body.publisher_id, service=service_of(body.payload), moments=moments)
+    policy.check_use(publisher_id=body.publisher_id, services=services_of(body.payload), moments=moments)
     policy.check_limits(amounts_of(body.payload), around.spent, mpass_id=mpass.mpass_id, at=around.now)
 
 

@@ -13,7 +13,12 @@ from moneta.application.effect_context import EffectContext
 from moneta.application.organization_readiness import check_ready
 from moneta.application.organization_views import touched
 from moneta.application.ports import DirectoryChange
-from moneta.domain.errors import InvalidFieldError, KeyNotValidError, OnboardingMismatchError
+from moneta.domain.errors import (
+    InvalidFieldError,
+    KeyNotValidError,
+    OnboardingMismatchError,
+    TransitionRefusedError,
+)
 from moneta.domain.identifiers import KeyId, RegistrySeq, UnixMillis, UnixSeconds
 from moneta.domain.ijson import Value
 from moneta.domain.keys import ACTIVE, KeyChange, KeyUse, RegisteredKey
@@ -22,6 +27,7 @@ from moneta.domain.organizations import (
     ACTIVATE,
     DESTROY,
     SUSPEND,
+    SUSPENDED,
     Organization,
     OrganizationActor,
     OrganizationEvent,
@@ -125,8 +131,20 @@ def _moved(context: EffectContext, event: OrganizationEvent) -> DirectoryChange:
     """
     organization = context.organization()
     changed = organization.changed(event, by=OrganizationActor.CONTRACT, at=context.now)
+    if organization.status is SUSPENDED and event is ACTIVATE:
+        _check_offered_since(organization, context)
     check_ready(context.hub, organization, event, apart_from=context.contract.contract_id)
     return DirectoryChange(organization=changed)
+
+
+def _check_offered_since(organization: Organization, context: EffectContext) -> None:
+    """Refuse to lift a suspension that is younger than the offer: that was made in another situation."""
+    if organization.history[-1][0] > context.contract.received_at:
+        raise TransitionRefusedError(
+            f"organization {organization.organization_id}: it was suspended after this was offered",
+            state=organization.status,
+            allowed=[],
+        )
 
 
 def _sorted_if_ids(name: str, stated: Value) -> Value:

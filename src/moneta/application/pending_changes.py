@@ -16,6 +16,7 @@ from typing import Final
 from moneta.application.access import Operation, check_right, not_found
 from moneta.application.authenticate import Caller, CallerRole
 from moneta.application.changes import Decision, decide_and_apply
+from moneta.application.check_effects import COUNTERSIGN
 from moneta.application.documents import (
     ASKED_CHANGE,
     Document,
@@ -33,7 +34,7 @@ from moneta.application.documents import (
 from moneta.application.ports import Change, DirectoryChange, Hub
 from moneta.application.problems import problem_document
 from moneta.application.records import make_record
-from moneta.domain.errors import Refused
+from moneta.domain.errors import ForbiddenError, Refused
 from moneta.domain.ijson import Value, parse
 from moneta.domain.limits import REASON_CHARS_MAX
 from moneta.domain.pending_changes import AWAITING, ChangeDecision, ChangeEvent, ChangeState, PendingChange
@@ -134,7 +135,7 @@ def decide_change(
 
     Raises:
         NotFoundError: Nothing was asked under that id.
-        ForbiddenError: The caller asked for it.
+        ForbiddenError: The caller asked for it, or is no checker where a contract asks.
         PreconditionFailedError: ``if_match`` is another revision.
         TransitionRefusedError: It is decided already, or expired.
         Refused: It was approved, and the state of now says no; it is over with that.
@@ -142,6 +143,9 @@ def decide_change(
     check_right(caller, Operation.DECIDE_CHANGE)
     asked = _find(hub, change_id)
     asked.check_checker(caller.caller_id)
+    if asked.operation == COUNTERSIGN and caller.role is not CallerRole.CHECKER:
+        # Its organization asked. An operator who has registered one with keys of its own would be both of the two.
+        raise ForbiddenError(f"change {change_id}: a contract is approved by a checker", role=caller.role)
     check_names(members, ("decision", "reason"))
     check_if_match(if_match, asked.revision)  # a later decision than this read finds the state it left, not a revision
     event = ChangeEvent(choice(members, "decision", ChangeDecision))

@@ -105,7 +105,7 @@ class Policy:
         return (limit for limit in self.limits if limit.currency == currency)
 
     def check_use(
-        self, *, publisher_id: OrganizationId | None, service: str | None, moments: Sequence[UnixMillis]
+        self, *, publisher_id: OrganizationId | None, services: Sequence[str | None], moments: Sequence[UnixMillis]
     ) -> None:
         """Refuse a use at a time, with a publisher or for a service that the policy does not admit.
 
@@ -116,7 +116,7 @@ class Policy:
             "valid_from": self.valid_from is None or min(moments) >= self.valid_from * 1000,
             "valid_until": self.valid_until is None or max(moments) < self.valid_until * 1000,
             "publishers": self.publishers is None or self.publishers.admits(publisher_id),
-            "services": self.services is None or self.services.admits(service),
+            "services": self.services is None or all(map(self.services.admits, services)),
         }
         for rule, is_held in held.items():
             if not is_held:
@@ -170,9 +170,12 @@ def counters_of(
 
 
 def amounts_of(payload: Mapping[str, Value]) -> Mapping[str, int]:
-    """Return what a contract spends by its currency, in units; the payload was checked to have money of its form."""
+    """Return what a contract spends by its currency, in units; the payload was checked to have money of its form.
+
+    Every ``amount`` counts, wherever it stands: one that is not counted would be a way around the limits.
+    """
     found: Counter[str] = Counter()
-    for place in (payload, *(value for value in payload.values() if isinstance(value, dict))):
+    for place in _objects_in(payload):
         if place.get("amount") is not None:
             money = parse_money(
                 place["amount"], place.get("currency"), where="amount", decimals=MONEY_DECIMALS_MAX, allows_zero=True
@@ -181,11 +184,32 @@ def amounts_of(payload: Mapping[str, Value]) -> Mapping[str, int]:
     return found
 
 
-def service_of(payload: Mapping[str, Value]) -> str | None:
-    """Return the service that a payload names, at the first place where a required field could stand; None for none."""
-    places = (payload, *(value for value in payload.values() if isinstance(value, dict)))
-    named = [place["service"] for place in places if isinstance(place.get("service"), str)]
-    return str(named[0]) if named else None
+def services_of(payload: Mapping[str, Value]) -> Sequence[str | None]:
+    """Return every service that a payload names, wherever it stands, for each to be admitted; None alone for none.
+
+    What is no text names all texts that are in it, so that a list does not pass for nothing.
+    """
+    named = [text for place in _objects_in(payload) if "service" in place for text in _texts_in(place["service"])]
+    return named or [None]
+
+
+def _objects_in(value: Value) -> Iterator[Mapping[str, Value]]:
+    if isinstance(value, Mapping):
+        yield value
+        value = list(value.values())
+    if isinstance(value, list):
+        for one in value:
+            yield from _objects_in(one)
+
+
+def _texts_in(value: Value) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _texts_in(list(value.values()))
+    elif isinstance(value, list):
+        for one in value:
+            yield from _texts_in(one)
 
 
 def read_policy(policy: Mapping[str, Value], *, prefix: str = "policy.") -> Policy:
