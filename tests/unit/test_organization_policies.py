@@ -61,21 +61,21 @@ def test_a_rule_admits_or_names_itself(name):
     policies, publisher, service, broken = CASES[name]
     parties = [organization(MO, policies=policies), organization(PUBLISHER, **publisher)]
     if broken is None:
-        check_agreement(parties, service)
+        check_agreement(parties, [service])
         return
     with pytest.raises(OrganizationPolicyError) as refused:
-        check_agreement(parties, service)
+        check_agreement(parties, [service])
     asker = "publisher-1" if "policies" in publisher or broken == "services" else "mo-1"
     assert refused.value.facts == {"organization": asker, "rule": broken}
 
 
 def test_an_mo_that_names_services_sells_nothing():
-    check_agreement([organization(MO, services=("lounge",)), organization(PUBLISHER)], "news")
+    check_agreement([organization(MO, services=("lounge",)), organization(PUBLISHER)], ["news"])
 
 
 def test_an_organization_asks_nothing_of_itself():
     alone = organization(MO, policies={"mos": {ALLOWS: []}, "industries": {ALLOWS: ["news"]}})
-    check_agreement([alone], None)
+    check_agreement([alone], [None])
 
 
 def test_no_policies_are_no_rules():

@@ -7,12 +7,12 @@ the certificate and the stage, so that however often this runs, a receiver sees 
 
 from collections.abc import Iterator
 
-from moneta.application.countersign import webhook_id
 from moneta.application.documents import to_json
+from moneta.application.endpoint_messages import message_about
 from moneta.application.ports import DeliveryRecord, DeliveryStatus, Hub, OwedDelivery, WebhookType
 from moneta.application.problems import problem_document
 from moneta.domain.errors import CertificateExpiringError
-from moneta.domain.identifiers import Revision, UnixMillis
+from moneta.domain.identifiers import UnixMillis
 from moneta.domain.limits import CERTIFICATE_WARNING_DAYS, LIST_LIMIT_MAX
 from moneta.domain.organizations import DESTROYED, Organization, OrganizationKind
 from moneta.domain.retention import DAY_MS
@@ -72,14 +72,11 @@ def _warning(organization: Organization, certificate: Certificate, days: int, no
         expires_at=certificate.ends_at,
         days=days,
     )
-    return OwedDelivery(
-        webhook_id=webhook_id(
-            organization.organization_id, certificate.fingerprint, str(days), WebhookType.CERTIFICATE_EXPIRING
-        ),
-        organization_id=organization.organization_id,
-        type=WebhookType.CERTIFICATE_EXPIRING,
-        contract_id=None,
-        revision=Revision(0),
-        owed_at=now,
+    return message_about(
+        organization.organization_id,
+        WebhookType.CERTIFICATE_EXPIRING,
+        certificate.fingerprint,
+        str(days),
+        now=now,
         problem=to_json(problem_document(notice)),
     )

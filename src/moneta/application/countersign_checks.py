@@ -13,16 +13,17 @@ from typing import Final
 from moneta.application.authenticate import Caller
 from moneta.application.changes import Decision
 from moneta.application.check_effects import COUNTERSIGN, RECEIVED_AT
+from moneta.application.circumstances import compiled_template
 from moneta.application.countersign import countersigned, ended_by_moneta, is_monetas_turn
 from moneta.application.documents import Document
 from moneta.application.guards import check_guards
-from moneta.application.keyring import compromised_signature
+from moneta.application.keyring import check_none_compromised
 from moneta.application.ports import Change, DirectoryChange, Hub
 from moneta.application.process_events import contract_change
 from moneta.application.records import make_record
 from moneta.application.submit import circumstances_of
 from moneta.domain.contracts import ActName, Contract
-from moneta.domain.errors import ContractClosedError, KeyNotValidError
+from moneta.domain.errors import ContractClosedError
 from moneta.domain.identifiers import ContractId, UnixMillis
 from moneta.domain.pending_changes import PendingChange
 
@@ -43,13 +44,8 @@ def decide_countersign(hub: Hub, caller: Caller, pending: PendingChange) -> Deci
         raise ContractClosedError(f"contract {contract.contract_id} has expired", status="expired")
     around = circumstances_of(hub, contract.body)
     around = replace(around, keys=hub.directory.keys_of(contract.body.parties(), is_fresh=True))
-    spoilt = compromised_signature(contract, around.keys, judged_at=around.registry_seq)
-    if spoilt is not None:
-        raise KeyNotValidError(
-            f"contract {contract.contract_id}: the signature by {spoilt.role} is by a compromised key",
-            kid=spoilt.key_id,
-        )
-    template = hub.templates.compile(b"" if around.record is None else around.record.payload).template
+    check_none_compromised(contract, around.keys, judged_at=around.registry_seq)
+    template = compiled_template(contract.body, around).template
     check_guards(contract.body, template, around, around.now)
     signed = countersigned(
         hub,
@@ -94,7 +90,7 @@ def decline_unsigned(hub: Hub, pending: PendingChange, code: str | None, reason:
         reason=reason or REFUSED_REASON,
         now=now,
     )
-    template = hub.templates.compile(b"" if around.record is None else around.record.payload).template
+    template = compiled_template(contract.body, around).template
     return contract_change(hub, contract, declined, template, around.mpasses, now=now, registry_seq=around.registry_seq)
 
 

@@ -5,10 +5,10 @@ organization has now. What came of a check stands with the endpoint (``EndpointH
 asks only that; who activates by a call has one sent, and waits.
 """
 
-from moneta.application.countersign import webhook_id
-from moneta.application.ports import DeliveryStatus, Hub, OwedDelivery, WebhookType
+from moneta.application.endpoint_messages import message_about
+from moneta.application.ports import DeliveryStatus, Hub, WebhookType
 from moneta.domain.errors import EndpointNotCheckedError
-from moneta.domain.identifiers import OrganizationId, Revision, WebhookId
+from moneta.domain.identifiers import OrganizationId, WebhookId
 from moneta.domain.limits import ENDPOINT_CHECK_LOOK_MS, ENDPOINT_CHECK_S_MAX
 from moneta.domain.organizations import Organization
 
@@ -32,14 +32,7 @@ def check_answers(hub: Hub, organization: Organization) -> None:
 
 def owe_check(hub: Hub, organization_id: OrganizationId) -> WebhookId:
     """Owe the endpoint a check: one attempt, at once."""
-    owed = OwedDelivery(
-        webhook_id=webhook_id(organization_id, hub.randomness.uuid4(), WebhookType.ENDPOINT_CHECK),
-        organization_id=organization_id,
-        type=WebhookType.ENDPOINT_CHECK,
-        contract_id=None,
-        revision=Revision(0),
-        owed_at=hub.clock.now_ms(),
-    )
+    owed = message_about(organization_id, WebhookType.ENDPOINT_CHECK, hub.randomness.uuid4(), now=hub.clock.now_ms())
     hub.deliveries.owe(owed)
     return owed.webhook_id
 

@@ -7,12 +7,12 @@ to send because the endpoint fails, an answer to the test has it begin again (``
 
 from moneta.application.access import Operation, authorize
 from moneta.application.authenticate import Caller
-from moneta.application.countersign import webhook_id
 from moneta.application.documents import Document
+from moneta.application.endpoint_messages import message_about
 from moneta.application.organization_views import organization_to_change
-from moneta.application.ports import DeliveryRecord, DeliveryStatus, Hub, OwedDelivery, WebhookType
+from moneta.application.ports import DeliveryRecord, DeliveryStatus, Hub, WebhookType
 from moneta.application.queries import delivery_document
-from moneta.domain.identifiers import OrganizationId, Revision
+from moneta.domain.identifiers import OrganizationId
 from moneta.domain.organizations import OrganizationKind
 
 
@@ -25,14 +25,7 @@ def send_endpoint_test(hub: Hub, caller: Caller, kind: OrganizationKind, organiz
     authorize(caller, Operation.TEST_ENDPOINT, owner=organization_id)
     organization_to_change(hub, kind, organization_id)
     now = hub.clock.now_ms()
-    owed = OwedDelivery(
-        webhook_id=webhook_id(organization_id, hub.randomness.uuid4(), WebhookType.ENDPOINT_TEST),
-        organization_id=organization_id,
-        type=WebhookType.ENDPOINT_TEST,
-        contract_id=None,
-        revision=Revision(0),
-        owed_at=now,
-    )
+    owed = message_about(organization_id, WebhookType.ENDPOINT_TEST, hub.randomness.uuid4(), now=now)
     hub.deliveries.owe(owed)
     return Document(
         body=delivery_document(DeliveryRecord(owed=owed, status=DeliveryStatus.PENDING, next_attempt_at=now))

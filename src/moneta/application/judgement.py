@@ -45,7 +45,7 @@ from moneta.application.circumstances import (
     compiled_template,
 )
 from moneta.application.guards import check_guards
-from moneta.application.keyring import compromised_signature, public_key
+from moneta.application.keyring import check_none_compromised, public_key
 from moneta.application.ports import CompiledTemplate
 from moneta.domain.contract_body import PARTY_MEMBERS, ContractBody, body_of, supersedable_parts
 from moneta.domain.contracts import (
@@ -66,7 +66,6 @@ from moneta.domain.errors import (
     ContractClosedError,
     ContractExistsError,
     ContractExpiredError,
-    KeyNotValidError,
     KeyTakenError,
     MissingFieldError,
     NotNextSignerError,
@@ -82,7 +81,7 @@ from moneta.domain.errors import (
 )
 from moneta.domain.identifiers import KeyId, OrganizationId, UnixMillis, UnixSeconds
 from moneta.domain.ijson import Value
-from moneta.domain.keys import COMPROMISED, KeyUse
+from moneta.domain.keys import KeyUse
 from moneta.domain.organizations import OrganizationKind, OrganizationStatus, check_active
 from moneta.domain.template_rules import check_body
 from moneta.domain.templates import RETIRED, Guard, Role, Template
@@ -206,7 +205,7 @@ def _judge_signature(
     if role in contract.signed_roles:  # (2)
         return _judge_twin(message, sent, entry, contract, around)
     _check_open(contract, message)  # (3)
-    _check_none_compromised(contract, around)
+    check_none_compromised(contract, around.keys, judged_at=around.registry_seq)
     _check_stored(sent, contract)  # (4)
     if role not in next_signers(contract):  # (5)
         expected = [str(one) for one in next_signers(contract)]
@@ -362,17 +361,6 @@ def _check_nothing_foreign(sent: ContractJWS, contract: Contract, role: Role) ->
     if not may_stand.issuperset(roles) or len(set(roles)) != len(roles):
         raise WrongSignerError(
             f"contract {contract.contract_id}: expected one new signature, by {role}, the source", expected=role
-        )
-
-
-def _check_none_compromised(contract: Contract, around: Circumstances) -> None:
-    """Refuse to go on with a contract that Moneta is about to decline: a signature on it is by a compromised key."""
-    signature = compromised_signature(contract, around.keys, judged_at=around.registry_seq)
-    if signature is not None:
-        raise KeyNotValidError(
-            f"contract {contract.contract_id}: the signature by {signature.role} is by a compromised key",
-            kid=signature.key_id,
-            status=COMPROMISED,
         )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from moneta.domain.contracts import Contract, Signature
+from moneta.domain.errors import KeyNotValidError
 from moneta.domain.identifiers import KeyId, OrganizationId, RegistrySeq
 from moneta.domain.keys import COMPROMISED, RegisteredKey
 from moneta.domain.limits import CACHE_ENTRIES_MAX
@@ -33,3 +34,20 @@ def compromised_signature(
         if key is not None and key.status_at(judged_at) is COMPROMISED:
             return signature
     return None
+
+
+def check_none_compromised(
+    contract: Contract, keys: Mapping[OrganizationId, Mapping[KeyId, RegisteredKey]], *, judged_at: RegistrySeq
+) -> None:
+    """Refuse to go on with a contract that Moneta is about to decline. See ``compromised_signature``.
+
+    Raises:
+        KeyNotValidError: A signature on it is by a compromised key.
+    """
+    signature = compromised_signature(contract, keys, judged_at=judged_at)
+    if signature is not None:
+        raise KeyNotValidError(
+            f"contract {contract.contract_id}: the signature by {signature.role} is by a compromised key",
+            kid=signature.key_id,
+            status=COMPROMISED,
+        )

@@ -20,7 +20,8 @@ from moneta.client.errors import (
     StatusUnavailableError,
 )
 from moneta.client.trust import TrustedKey
-from moneta.domain.errors import CredentialExpiredError, Refused, StatusListStaleError
+from moneta.client.verify import refusing
+from moneta.domain.errors import CredentialExpiredError, StatusListStaleError
 from moneta.domain.identifiers import KeyId, UnixSeconds
 from moneta.domain.ijson import Value
 from moneta.domain.limits import STATUS_LISTS_KEPT_MAX
@@ -169,9 +170,8 @@ def _verified(shown: Presented, listed: StatusList) -> VerifiedMPass:
 def _refusing() -> Iterator[None]:
     """Turn what the rules raise into the client's own errors."""
     try:
-        yield
-    except Refused as error:
-        raise MessageRefusedError(error.detail, code=error.code) from error
+        with refusing():
+            yield
     except CredentialExpiredError as error:
         raise MessageRefusedError(str(error), code="credential_expired") from error
     except StatusListStaleError as error:

@@ -62,7 +62,7 @@ class Verifier:
             MessageRefusedError: Naming the rule that is broken.
             KeysUnavailableError: Nothing is known about it, since its keys could not be fetched.
         """
-        with _refusing():
+        with refusing():
             signed = jws.parse_contract(value)  # (1)
             body = parse_body(signed.body_bytes)
             self._check_party(body)  # (2)
@@ -123,7 +123,7 @@ class Verifier:
         if not isinstance(receipt, str):
             raise _refused(contract, "an end without a receipt proves nothing", "missing_receipt")
         end = EndStatus(status)
-        with _refusing():
+        with refusing():
             finalized_at = self._check_receipt(contract, end, receipt, act)  # (7)
             if act is None:
                 _check_finalized(contract, end, self._order_of(contract))
@@ -260,7 +260,7 @@ class Verifier:
 
 
 @contextmanager
-def _refusing() -> Iterator[None]:
+def refusing() -> Iterator[None]:
     """Translate what ``domain`` and ``signing`` refuse into our one error for it."""
     try:
         yield

@@ -9,6 +9,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from moneta.domain.errors import OrganizationPolicyError
 from moneta.domain.ijson import Value
@@ -49,19 +50,24 @@ def read_policies(policies: Mapping[str, Value], *, prefix: str = "policies.") -
     return OrganizationPolicies(**{name: read_names(policies, name, prefix) for name in MEMBERS})
 
 
-def check_agreement(parties: Sequence[Organization], service: str | None) -> None:
-    """Return if every party's policies admit each other party, and the publisher sells the service.
+def have_rules(parties: Sequence[Organization]) -> bool:
+    """Tell whether there is anything that ``check_agreement`` could refuse."""
+    return any(party.policies or party.services for party in parties)
+
+
+def check_agreement(parties: Sequence[Organization], services: Sequence[str | None]) -> None:
+    """Return if every party's policies admit each other party for each service, and the publisher sells it.
 
     Raises:
         OrganizationPolicyError: ``organization`` names whose rule does not, ``rule`` which; not what it says.
     """
     for party in parties:
         policies = read_policies(party.policies)
-        for other in parties:
+        for other, service in product(parties, services):
             rule = None if other is party else policies.broken_by(other, service)
             if rule is not None:
                 raise _refusal(party, f"policies.{rule}")
-        if party.kind is OrganizationKind.PUBLISHER and party.services and service not in {None, *party.services}:
+        if party.kind is OrganizationKind.PUBLISHER and party.services and set(services) - {None, *party.services}:
             raise _refusal(party, "services")
 
 

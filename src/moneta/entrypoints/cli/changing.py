@@ -22,6 +22,13 @@ JSON_TYPE: Final = "application/json"
 UseCase = Callable[[Hub, Caller], Document]
 
 
+def change(where: Place, method: str, path: str, members: object, identity_id: str, use_case: UseCase) -> bytes:  # noqa: PLR0917  # a call, and what stands for it at the store
+    """Return the document of a change: what the hub answers, or at the store what the use case of that call does."""
+    if where.data_dir is None:
+        return send(where, method, path, members)
+    return at_the_store(where, identity_id, use_case)
+
+
 def send(where: Place, method: str, path: str, members: object) -> bytes:
     """Return what the hub answers to ``members`` as JSON; made once, however often the answer is lost."""
     key = secrets.token_hex(IDEMPOTENCY_KEY_BYTES) if method == "POST" else ""

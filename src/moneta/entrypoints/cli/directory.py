@@ -14,7 +14,7 @@ from moneta.domain.identifiers import MPassId, OrganizationId
 from moneta.domain.ijson import Value, parse_object
 from moneta.domain.limits import MANAGEMENT_BYTES_MAX
 from moneta.domain.organizations import OrganizationKind
-from moneta.entrypoints.cli.changing import at_the_store, send
+from moneta.entrypoints.cli.changing import change, send
 from moneta.entrypoints.cli.failures import CommandError
 from moneta.entrypoints.cli.reading import Place
 
@@ -25,10 +25,11 @@ CODE_MEMBERS: Final = {OrganizationKind.MO: "mic", OrganizationKind.PUBLISHER: "
 
 def create(where: Place, kind: str, members: Members, identity_id: str) -> bytes:
     """Register an organization, and return the hub's document of it, with its webhook secret this once."""
-    if where.data_dir is None:
-        return send(where, "POST", f"/organizations/{kind}", members)
-    return at_the_store(
+    return change(
         where,
+        "POST",
+        f"/organizations/{kind}",
+        members,
         identity_id,
         lambda hub, caller: organizations.create_organization(hub, caller, OrganizationKind(kind), members),
     )
@@ -36,10 +37,11 @@ def create(where: Place, kind: str, members: Members, identity_id: str) -> bytes
 
 def update(where: Place, kind: str, organization_id: str, members: Members, identity_id: str) -> bytes:
     """Replace the members given, and return the hub's document."""
-    if where.data_dir is None:
-        return send(where, "PUT", _organization_path(kind, organization_id), members)
-    return at_the_store(
+    return change(
         where,
+        "PUT",
+        _organization_path(kind, organization_id),
+        members,
         identity_id,
         lambda hub, caller: organizations.update_organization(
             hub, caller, OrganizationKind(kind), OrganizationId(organization_id), members
@@ -49,10 +51,11 @@ def update(where: Place, kind: str, organization_id: str, members: Members, iden
 
 def change_status(where: Place, kind: str, organization_id: str, members: Members, identity_id: str) -> bytes:
     """Ask for a status, and return the organization, or what waits for a second operator."""
-    if where.data_dir is None:
-        return send(where, "PUT", f"{_organization_path(kind, organization_id)}/status", members)
-    return at_the_store(
+    return change(
         where,
+        "PUT",
+        f"{_organization_path(kind, organization_id)}/status",
+        members,
         identity_id,
         lambda hub, caller: organizations.change_organization_status(
             hub, caller, OrganizationKind(kind), OrganizationId(organization_id), members
@@ -62,10 +65,11 @@ def change_status(where: Place, kind: str, organization_id: str, members: Member
 
 def new_webhook_secret(where: Place, kind: str, organization_id: str, members: Members, identity_id: str) -> bytes:
     """Make a new webhook secret, and return the hub's document with it, this once."""
-    if where.data_dir is None:
-        return send(where, "POST", f"{_organization_path(kind, organization_id)}/webhook-secret", members)
-    return at_the_store(
+    return change(
         where,
+        "POST",
+        f"{_organization_path(kind, organization_id)}/webhook-secret",
+        members,
         identity_id,
         lambda hub, caller: rotate_webhook_secret(
             hub, caller, OrganizationKind(kind), OrganizationId(organization_id), members
@@ -80,10 +84,13 @@ def issue_mpass(where: Place, members: Members) -> bytes:
 
 def change_mpass_status(where: Place, mpass_id: str, members: Members, identity_id: str) -> bytes:
     """Ask for a status of an mPass, and return what it is now."""
-    if where.data_dir is None:
-        return send(where, "PUT", f"/mpass/{quote(mpass_id, safe='')}/status", members)
-    return at_the_store(
-        where, identity_id, lambda hub, caller: mpasses.change_mpass_status(hub, caller, MPassId(mpass_id), members)
+    return change(
+        where,
+        "PUT",
+        f"/mpass/{quote(mpass_id, safe='')}/status",
+        members,
+        identity_id,
+        lambda hub, caller: mpasses.change_mpass_status(hub, caller, MPassId(mpass_id), members),
     )
 
 

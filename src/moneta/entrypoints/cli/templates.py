@@ -11,7 +11,7 @@ from moneta.application.templates import change_template_status, publish_templat
 from moneta.domain.limits import BODY_BYTES_MAX, TEMPLATE_BYTES_MAX
 from moneta.domain.template_compat import incompatibilities
 from moneta.domain.template_problems import Findings
-from moneta.entrypoints.cli.changing import at_the_store, send
+from moneta.entrypoints.cli.changing import at_the_store, change
 from moneta.entrypoints.cli.failures import CommandError
 from moneta.entrypoints.cli.reading import Place, call
 
@@ -55,10 +55,13 @@ def publish(where: Place, file: Path, identity_id: str, status: str | None) -> b
 def change_status(where: Place, name: str, version: int, status: str, identity_id: str) -> bytes:
     """Move a version along its state table, and return the hub's document of it."""
     members = {"status": status}
-    if where.data_dir is None:
-        return send(where, "PUT", f"/templates/{quote(name, safe='')}/{version}/status", members)
-    return at_the_store(
-        where, identity_id, lambda hub, caller: change_template_status(hub, caller, name, version, members)
+    return change(
+        where,
+        "PUT",
+        f"/templates/{quote(name, safe='')}/{version}/status",
+        members,
+        identity_id,
+        lambda hub, caller: change_template_status(hub, caller, name, version, members),
     )
 
 
