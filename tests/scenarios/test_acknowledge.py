@@ -19,9 +19,7 @@ from moneta.domain.templates import Role
 from moneta.entrypoints.cli.verification import verify_file
 from moneta.signing import statements
 from moneta.signing.chain import head_of
-from tests.hub import make_hub
 from tests.scenarios.solo import body_of, client_of, sends, signs, status, submits, template, verifier, view
-from tests.stores import STORES
 
 MO, PUBLISHER = OrganizationKind
 HOUR_S = 3_600
@@ -41,15 +39,14 @@ TEMPLATES = (
 )
 
 
-@pytest.fixture(params=STORES)
-def town(tmp_path, request):
+@pytest.fixture
+def town(house_on_each_store):
     """Give a hub with the templates above, an MO and a publisher."""
-    made = make_hub(tmp_path, store=request.param)
+    made = house_on_each_store
     for yaml in TEMPLATES:
         templates.publish_template(made.hub, made.operator, yaml, {})
     made.mo, made.publisher = made.register(MO, "MOA"), made.register(PUBLISHER, "PUBA")
-    yield made
-    made.close()
+    return made
 
 
 def begin(house, name="test-ack"):

@@ -10,12 +10,13 @@ from moneta.application import organizations
 from moneta.application.certificate_warnings import stage_of, warn_of_certificates
 from moneta.application.deliver_webhooks import prepare_attempts, record_attempts
 from moneta.application.ports import Answer
-from moneta.client import Keyring, Party, Receiver, Verifier
+from moneta.client import Keyring, Receiver, Verifier
 from moneta.domain.limits import DELIVER_LEASE_S
 from moneta.domain.retention import DAY_MS
 from moneta.entrypoints.warning import warning_thread
 from tests.certificates import make_certificate
 from tests.hub import MO, PUBLISHER
+from tests.scenarios.solo import client_of
 from tests.signing_examples import NOW, key_of
 
 DAY_S = DAY_MS // 1000
@@ -80,13 +81,7 @@ def test_a_message_says_which_certificate_ends_and_when_and_a_partner_understand
     problem = message["data"]["problem"]
     assert (problem["code"], problem["days"], problem["expires_at"]) == ("certificate_expiring", 7, NOW + 5 * DAY_S)
     told = []
-    client = Party(
-        organization_id=party.organization_id,
-        role=party.role,
-        hub=house.hub.base_url,
-        auth_key=party.auth_key,
-        contract_key=party.key,
-    )
+    client = client_of(house, party)
     receiver = Receiver(
         Verifier(client, Keyring(lambda _path: pytest.fail("a warning needs no keys"))),
         secrets=[party.webhook_secret],

@@ -20,22 +20,20 @@ from moneta.domain.errors import (
 from moneta.domain.identifiers import ContractId
 from moneta.signing import chain, statements
 from tests.conformance.builders import race
-from tests.hub import MO, PUBLISHER, make_hub
+from tests.hub import MO, PUBLISHER
 from tests.scenarios.test_organization_contracts import Play, onboarding
-from tests.stores import STORES
 
 APPROVE, REFUSE = {"decision": "approve"}, {"decision": "refuse", "reason": "not yet"}
 AWAITED = "pending_moneta_signature"
 
 
-@pytest.fixture(params=STORES)
-def play(tmp_path, request):
-    town = make_hub(tmp_path, store=request.param)
+@pytest.fixture
+def play(house_on_each_store):
+    town = house_on_each_store
     town.checker = town.add_identity("checker", IdentityRole.CHECKER)
     party = town.register(MO, "ORG", status="Pending")
     town.hub = replace(town.hub, checkers=2)
-    yield Play(town, party)
-    town.close()
+    return Play(town, party)
 
 
 def begin(play):

@@ -9,11 +9,12 @@ from moneta.application.deliver_webhooks import prepare_attempts, record_attempt
 from moneta.application.endpoint_tests import send_endpoint_test
 from moneta.application.ports import Answer, DeliveryStatus, NoAnswer
 from moneta.application.queries import list_deliveries, read_delivery
-from moneta.client import Keyring, Party, Receiver, Verifier
+from moneta.client import Keyring, Receiver, Verifier
 from moneta.domain.errors import ForbiddenError, NotFoundError, TransitionRefusedError
 from moneta.domain.limits import DELIVER_LEASE_S
 from moneta.domain.organizations import OrganizationKind
 from tests.hub import MO, PUBLISHER
+from tests.scenarios.solo import client_of
 
 
 @pytest.fixture
@@ -64,13 +65,7 @@ def test_a_test_says_that_it_is_one_and_nothing_else(house, mo):
 
 
 def test_a_partners_receiver_verifies_a_test_and_is_told_of_it(house, mo):
-    party = Party(
-        organization_id=mo.organization_id,
-        role=mo.role,
-        hub=house.hub.base_url,
-        auth_key=mo.auth_key,
-        contract_key=mo.key,
-    )
+    party = client_of(house, mo)
     told = []
     receiver = Receiver(
         Verifier(party, Keyring(lambda _path: pytest.fail("a test needs no keys"))),

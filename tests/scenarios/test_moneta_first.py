@@ -26,24 +26,21 @@ from moneta.domain.identifiers import ContractId
 from moneta.domain.limits import BODY_BYTES_MAX
 from moneta.domain.organizations import OrganizationKind
 from moneta.entrypoints.cli.verification import verify_file
-from tests.hub import make_hub
 from tests.scenarios.solo import client_of, sends, signs, status, template, verifier, view
-from tests.stores import STORES
 
 MO, PUBLISHER = OrganizationKind
 
 
-@pytest.fixture(params=STORES)
-def town(tmp_path, request):
+@pytest.fixture
+def town(house_on_each_store):
     """Give a hub with a template that Moneta begins and one that a party does."""
-    made = make_hub(tmp_path, store=request.param)
+    made = house_on_each_store
     for yaml in (
         template("test-notice", "moneta, org", "org_id, text"),
         template("test-wish", "org, moneta", "org_id"),
     ):
         templates.publish_template(made.hub, made.operator, yaml, {})
-    yield made
-    made.close()
+    return made
 
 
 def members(org, **changed):

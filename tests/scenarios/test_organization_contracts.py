@@ -19,9 +19,8 @@ from moneta.domain.limits import EXPIRY_GRACE_S, KEYS_PER_ORGANIZATION_MAX, ROTA
 from moneta.domain.organizations import OrganizationKind
 from moneta.signing import base64url
 from tests.conformance.builders import race
-from tests.hub import make_hub
+from tests.scenarios.solo import sends
 from tests.signing_examples import key_of
-from tests.stores import STORES
 
 MO, PUBLISHER = OrganizationKind
 WEEK_S = 7 * 86_400
@@ -29,11 +28,9 @@ NEW = key_of("ES256", "the new one")
 REASON = {"change": {"reason_code": "by_choice"}}
 
 
-@pytest.fixture(params=STORES)
-def town(tmp_path, request):
-    made = make_hub(tmp_path, store=request.param)
-    yield made
-    made.close()
+@pytest.fixture
+def town(house_on_each_store):
+    return house_on_each_store
 
 
 class Play:
@@ -61,11 +58,7 @@ class Play:
 
     def sends(self, party, kind, contract_id, data):
         self.sent += 1
-        event_id = f"e-{self.sent}"
-        self.town.send(party, self.town.event(party, kind, ContractId(contract_id), data, event_id))
-        self.town.process()
-        record = self.town.hub.events.find(party.organization_id, EventId(event_id))
-        return json.loads(record.problem)["code"] if record.status is EventStatus.REJECTED else str(record.status)
+        return sends(self.town, party, kind, data, f"e-{self.sent}", contract_id=contract_id)
 
     def contract(self, contract_id="c-1"):
         return status_of(self.town.contract(ContractId(contract_id)))

@@ -17,7 +17,6 @@ from moneta.domain.identifiers import ContractId, EventId
 from moneta.domain.organizations import OrganizationKind
 from moneta.domain.templates import Role
 from moneta.entrypoints.cli.verification import verify_file
-from tests.hub import make_hub
 from tests.scenarios.solo import (
     body_of,
     client_of,
@@ -31,7 +30,6 @@ from tests.scenarios.solo import (
     view,
 )
 from tests.signing_examples import key_of
-from tests.stores import STORES
 
 MO, PUBLISHER = OrganizationKind
 
@@ -50,14 +48,13 @@ def yaml_of(name):
     return template(name, order, fields, guards=guards)
 
 
-@pytest.fixture(params=STORES)
-def town(tmp_path, request):
+@pytest.fixture
+def town(house_on_each_store):
     """Give a hub with the templates above, on each store."""
-    made = make_hub(tmp_path, store=request.param)
+    made = house_on_each_store
     for name in TEMPLATES:
         templates.publish_template(made.hub, made.operator, yaml_of(name), {})
-    yield made
-    made.close()
+    return made
 
 
 def rotation(house, org, new_key=None):

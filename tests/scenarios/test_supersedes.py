@@ -15,18 +15,16 @@ from moneta.domain.errors import InvalidSignatureError
 from moneta.domain.identifiers import ContractId, EventId, Revision, UnixMillis
 from moneta.domain.limits import EXPIRY_GRACE_S
 from moneta.domain.organizations import OrganizationKind
-from tests.hub import make_hub
 from tests.scenarios.solo import body_of, sends, steps_with_leaves, submits, template
-from tests.stores import STORES
 
 MO, PUBLISHER = OrganizationKind
 NOW_MS = UnixMillis(1_800_000_000_000)
 
 
-@pytest.fixture(params=STORES)
-def town(tmp_path, request):
+@pytest.fixture
+def town(house_on_each_store):
     """Give a hub, an MO and a publisher, and a finalized contract ``old`` between them."""
-    made = make_hub(tmp_path, store=request.param)
+    made = house_on_each_store
     for yaml in (
         template("test-terms", "mo, moneta, publisher", "mo_id, publisher_id"),
         template("test-other", "mo, moneta, publisher", "mo_id, publisher_id"),
@@ -36,8 +34,7 @@ def town(tmp_path, request):
         templates.publish_template(made.hub, made.operator, yaml, {})
     made.mo, made.publisher = made.register(MO, "MOA"), made.register(PUBLISHER, "PUBA")
     complete(made, "old")
-    yield made
-    made.close()
+    return made
 
 
 def submit(house, contract_id, *, name="test-terms", supersedes=None, **members):
