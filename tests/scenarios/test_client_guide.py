@@ -162,8 +162,7 @@ def test_the_guide_leads_from_keys_to_a_finalized_contract(sandbox):
     assert again[1] == "finalized"
 
     assert sandbox.run("new_contract_key.py", "aurora") == "finalized\n"
-    # A key that is not known is asked for again at most every two seconds: the message may have to come once more.
-    with_new_key = sandbox.run("submit.py", publisher_id, "order-1", "100.00", "USD", "60").split()
+    with_new_key = sandbox.run("submit.py", publisher_id, "order-1", "100.00", "USD", "10").split()
     assert with_new_key[1:] == ["finalized", "mo", "moneta", "publisher"]
     again = with_new_key
     failed = operator.get("/deliveries", status="pending")["items"]
